@@ -25,3 +25,6 @@ if(NOT EXISTS "${kokkos_include}/Kokkos_Core.hpp" AND
 endif()
 
 find_package(Torch REQUIRED)
+if(FUSIONLLM_TESTS)
+  find_package(GTest REQUIRED)
+endif()

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fusionllm/comm/transport.hpp"
+
+namespace fusionllm {
+
+/*
+ * Collectives of the step loop, over any transport, by way of one root: a
+ * message from every rank to the root (gather) or back (broadcast); waiting
+ * idles (`IdleWait`). Messages on MessageKind::control; `slot` tells apart
+ * collectives that may overlap. All ranks call them in the same order.
+ */
+
+//! Root: the message of every rank, by rank. Others: empty.
+std::vector<std::string> gather(Transport& transport,
+                                int root,
+                                std::uint32_t slot,
+                                std::string message);
+
+//! Everybody gets the root's message. The length is not known beforehand.
+std::string broadcast(Transport& transport,
+                      int root,
+                      std::uint32_t slot,
+                      std::string message);
+
+//! Nobody leaves before everybody came.
+void barrier(Transport& transport, std::uint32_t slot);
+
+}  // namespace fusionllm

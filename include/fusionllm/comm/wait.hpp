@@ -1,0 +1,36 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+
+#include "fusionllm/comm/transport.hpp"
+
+namespace fusionllm {
+
+/*!
+ * Waits without burning the core: yield, then sleep 50 us doubling to 5 ms.
+ *
+ * Call `idle` when there was nothing to do and `reset` when there was. Another
+ * thread ends a sleep by `wake`. (64 KiB exchange: 7 us when spinning,
+ * 0.26 ms when polling every 50 us.)
+ */
+class IdleWait {
+public:
+    void idle();
+    void reset();
+    void wake();
+
+private:
+    std::mutex mutex_;
+    std::condition_variable condition_;
+    bool is_woken_ = false;
+    int num_yields_ = 0;
+    std::chrono::microseconds sleep_{50};
+};
+
+//! Test the request until it is done, idling in between.
+void wait(Request& request);
+
+}  // namespace fusionllm

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "fusionllm/data/dataset.hpp"
+
+namespace fusionllm {
+
+//! Training and validation part of one source.
+struct DatasetSplit {
+    std::shared_ptr<const Dataset> train;
+    std::shared_ptr<const Dataset> validation;  //!< null if there is none
+};
+
+/*!
+ * Text files as byte tokens (vocabulary 256).
+ *
+ * `paths` are files or folders; folders are walked in sorted order, hidden
+ * files and binary files (a zero byte in the first 8 KiB) are left out. The
+ * last `validation_fraction` of every file's bytes is validation. A training
+ * sample is any window of context+1 bytes of the concatenated training text,
+ * "tokens" i64 (T) and "labels" i64 (T) shifted by one; validation windows do
+ * not overlap. Throws `InputError` for a missing path or too little text.
+ */
+DatasetSplit make_text_dataset(const std::vector<std::filesystem::path>& paths,
+                               std::size_t context,
+                               double validation_fraction);
+
+/*!
+ * A made-up sequence task that can be learned: tokens follow a fixed random
+ * successor table (seeded) with some noise. Unlimited in practice (2^20
+ * samples), no file.
+ */
+DatasetSplit make_synthetic_dataset(std::uint64_t seed,
+                                    std::size_t context,
+                                    std::size_t vocabulary,
+                                    double validation_fraction);
+
+}  // namespace fusionllm

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <mpi.h>
+
+#include "fusionllm/util/tensor_type.hpp"
+
+namespace fusionllm {
+
+/*
+ * A checkpoint is a folder: manifest.json and one HDF5 file a device group,
+ * written in parallel by the ranks of the group. Tensors are datasets under
+ * their names: "/parameters/wte.weight", "/optimizer/wte.weight/exp_avg".
+ *
+ * It is written into "step-N.partial", fsynced and renamed to "step-N", so a
+ * folder named step-N is always complete.
+ */
+
+//! What a checkpoint is of, besides its tensors.
+struct CheckpointManifest {
+    std::uint64_t step = 0;  //!< updates done
+    std::uint64_t seed = 0;
+    std::uint64_t graph_hash = 0;
+    std::uint64_t data_hash = 0;
+    std::uint64_t samples = 0;  //!< data position: samples consumed
+    std::string optimizer;
+    std::string plan;   //!< text form
+    std::string input;  //!< resolved TOML
+    std::map<std::string, std::string> versions;
+    //! Dataset name to the file (relative to the folder) that holds it.
+    std::map<std::string, std::string> tensors;
+
+    friend bool operator==(const CheckpointManifest&,
+                           const CheckpointManifest&) = default;
+};
+
+std::string to_json(const CheckpointManifest& manifest);
+//! Throws `InputError` naming the file.
+CheckpointManifest parse_manifest(const std::string& json,
+                                  const std::filesystem::path& file);
+
+//! A dataset that a group's file will have; equal on all ranks of the group.
+struct TensorEntry {
+    std::string name;
+    TensorType type;
+
+    friend bool operator==(const TensorEntry&, const TensorEntry&) = default;
+};
+
+//! The tensor's bytes, from the one rank of the group that holds it.
+struct TensorData {
+    std::string name;
+    std::span<const std::byte> bytes;
+};
+
+/*!
+ * Write one group's file: collective over `group`. Every rank gives the same
+ * `entries` and, in `mine`, the bytes of those it holds. The file is flushed
+ * and fsynced. Throws `Error` (no space, no permission) on every rank.
+ */
+void write_tensors(const std::filesystem::path& file,
+                   MPI_Comm group,
+                   const std::vector<TensorEntry>& entries,
+                   const std::vector<TensorData>& mine);
+
+//! Reads a complete checkpoint, by one rank alone, tensor by tensor.
+class CheckpointReader {
+public:
+    //! Throws `InputError` if the folder is not a complete checkpoint.
+    explicit CheckpointReader(std::filesystem::path folder);
+    ~CheckpointReader();
+    CheckpointReader(const CheckpointReader&) = delete;
+    CheckpointReader& operator=(const CheckpointReader&) = delete;
+
+    const CheckpointManifest& manifest() const { return manifest_; }
+    bool has(const std::string& name) const;
+    //! Throws `InputError` naming the tensor and the file it should be in.
+    HostTensor read(const std::string& name) const;
+
+private:
+    std::filesystem::path folder_;
+    CheckpointManifest manifest_;
+    struct Files;
+    std::unique_ptr<Files> files_;
+};
+
+/*
+ * Folder work, by the one rank that owns the disk: before and after
+ * `write_tensors`.
+ */
+
+//! checkpoints/step-N.partial, made empty.
+std::filesystem::path begin_checkpoint(const std::filesystem::path& checkpoints,
+                                       std::uint64_t step);
+//! Write the manifest, fsync, rename to step-N (an old one is replaced).
+std::filesystem::path commit_checkpoint(
+    const std::filesystem::path& checkpoints,
+    const CheckpointManifest& manifest);
+//! Delete all but the newest `keep` complete checkpoints and partial ones.
+void prune_checkpoints(const std::filesystem::path& checkpoints,
+                       std::size_t keep);
+//! The complete checkpoint with the largest step, if there is one.
+std::optional<std::filesystem::path> find_latest_checkpoint(
+    const std::filesystem::path& checkpoints);
+
+}  // namespace fusionllm

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace fusionllm {
+
+/*!
+ * Philox4x32-10: 128 random bits as a pure function of a counter and a key.
+ *
+ * Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Used
+ * for initial parameters, dropout masks and the sample order, so that none of
+ * them depends on ranks, threads or devices. Inline and constexpr, with
+ * FUSIONLLM_INLINE so that Kokkos kernels can call it on a device.
+ */
+#ifdef __CUDACC__
+#define FUSIONLLM_INLINE __host__ __device__ inline
+#else
+#define FUSIONLLM_INLINE inline
+#endif
+
+struct PhiloxKey {
+    std::uint32_t words[2];
+};
+
+struct PhiloxBlock {
+    std::uint32_t words[4];
+};
+
+FUSIONLLM_INLINE PhiloxBlock philox(PhiloxBlock counter, PhiloxKey key) {
+    for (int round = 0; round < 10; ++round) {
+        const std::uint64_t a = 0xD2511F53ull * counter.words[0];
+        const std::uint64_t b = 0xCD9E8D57ull * counter.words[2];
+        counter = {{static_cast<std::uint32_t>(b >> 32) ^ counter.words[1] ^
+                        key.words[0],
+                    static_cast<std::uint32_t>(b),
+                    static_cast<std::uint32_t>(a >> 32) ^ counter.words[3] ^
+                        key.words[1],
+                    static_cast<std::uint32_t>(a)}};
+        key.words[0] += 0x9E3779B9u;
+        key.words[1] += 0xBB67AE85u;
+    }
+    return counter;
+}
+
+//! Mix a seed with a text (a parameter's or an op's name) to a 64-bit key.
+std::uint64_t derive_key(std::uint64_t seed, std::string_view name);
+//! Mix a key with a number (a step, an epoch).
+std::uint64_t derive_key(std::uint64_t key, std::uint64_t number);
+//! The 64-bit key as Philox takes it.
+FUSIONLLM_INLINE PhiloxKey make_philox_key(std::uint64_t key) {
+    return {{static_cast<std::uint32_t>(key),
+             static_cast<std::uint32_t>(key >> 32)}};
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,1 @@
+fusionllm_add_test(plan/schedule_test.cpp)
