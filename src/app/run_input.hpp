@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "fusionllm/graph/gpt2.hpp"
+#include "fusionllm/runtime/train_options.hpp"
+#include "fusionllm/topology/topology.hpp"
+
+namespace fusionllm {
+
+//! [run]
+struct RunSection {
+    std::string name = "run";
+    std::int64_t seed = 1;
+    std::filesystem::path output = "out";  //!< absolute once resolved
+    std::int64_t threads = 1;  //!< a rank: ATen, OpenMP and BLAS
+    std::string device = "cpu";  //!< "cpu" or "cuda"
+
+    friend bool operator==(const RunSection&, const RunSection&) = default;
+};
+
+//! [data]
+struct DataSection {
+    std::string kind = "text";  //!< "text" or "synthetic"
+    std::vector<std::filesystem::path> path;
+    std::string tokenizer = "bytes";
+    double validation_fraction = 0.1;
+    bool shuffle = true;
+
+    friend bool operator==(const DataSection&, const DataSection&) = default;
+};
+
+//! [topology]
+struct TopologySection {
+    std::filesystem::path file;  //!< empty: `sites`, or one site of equals
+    std::vector<SiteSpec> sites;
+    std::string match = "order";  //!< "order" or "host"
+
+    friend bool operator==(const TopologySection&,
+                           const TopologySection&) = default;
+};
+
+//! [plan]
+struct PlanSection {
+    std::string partition = "equal_flops";
+    std::filesystem::path file;  //!< empty: make one
+
+    friend bool operator==(const PlanSection&, const PlanSection&) = default;
+};
+
+//! A whole input file: every key with its default.
+struct RunInput {
+    RunSection run;
+    std::string model_kind = "gpt2";
+    Gpt2Options model;
+    DataSection data;
+    TrainOptions train;  //!< [train] and [checkpoint]; seed, output from [run]
+    std::int64_t micro_batches = 4;  //!< train.micro_batches
+    std::string schedule = "1f1b";   //!< train.schedule
+    TopologySection topology;
+    PlanSection plan;
+    std::string compression_rule = "none";
+
+    friend bool operator==(const RunInput&, const RunInput&) = default;
+};
+
+/*!
+ * Read an input file; `overrides` are "section.key=value" from --set, in TOML
+ * syntax (a bare word is a string). Relative paths are relative to the file.
+ * Checked: keys, types, units, ranges, files that must exist. Throws
+ * `InputError` with file, line, what is wrong and the nearest right spelling.
+ */
+RunInput load_run_input(const std::filesystem::path& file,
+                        const std::vector<std::string>& overrides);
+
+//! The same from a text, e.g. the one stored in a checkpoint.
+RunInput parse_run_input(const std::string& text,
+                         const std::filesystem::path& file,
+                         const std::vector<std::string>& overrides);
+
+//! Every key with its value as TOML, with a comment a key; it parses back.
+std::string to_toml(const RunInput& input);
+
+}  // namespace fusionllm
