@@ -16,4 +16,11 @@ std::uint64_t hash_text(std::string_view text);
 //! 0xE3069283.
 std::uint32_t crc32c(std::span<const std::byte> bytes);
 
+namespace detail {
+
+//! The same for processors without the SSE 4.2 instruction.
+std::uint32_t crc32c_by_table(std::span<const std::byte> bytes);
+
+}  // namespace detail
+
 }  // namespace fusionllm
