@@ -1,5 +1,6 @@
 #include "fusionllm/util/file.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <random>
 #include <system_error>
@@ -121,43 +122,75 @@ void replace(const fs::path& file, std::string_view text) {
     sync_path(file.has_parent_path() ? file.parent_path() : fs::path("."));
 }
 
-std::string read_all(int descriptor, std::size_t expected_bytes) {
-    std::string text(expected_bytes, '\0');
+Descriptor open_to_read(const fs::path& file) {
+    Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    FUSIONLLM_VALIDATE(in.get() >= 0,
+                       "cannot read '{}': {}; check its path",
+                       file.string(),
+                       reason(errno));
+    return in;
+}
+
+//! Up to `into.size()` bytes; fewer only at the end of the file.
+std::size_t read_some(int descriptor,
+                      std::span<std::byte> into,
+                      const fs::path& file) {
     std::size_t num_read = 0;
-    for (;;) {
-        if (num_read == text.size()) {
-            text.resize(text.size() + 4096);
-        }
+    while (num_read < into.size()) {
         const ssize_t count =
-            ::read(descriptor, text.data() + num_read, text.size() - num_read);
+            ::read(descriptor, into.data() + num_read, into.size() - num_read);
+        FUSIONLLM_VALIDATE(count >= 0 || errno == EINTR,
+                           "cannot read '{}': {}",
+                           file.string(),
+                           reason(errno));
         if (count == 0) {
-            text.resize(num_read);
-            return text;
-        }
-        if (count < 0 && errno != EINTR) {
-            throw std::system_error(errno, std::generic_category());
+            break;
         }
         num_read += count > 0 ? static_cast<std::size_t>(count) : 0;
     }
+    return num_read;
 }
 
 }  // namespace
 
 std::string read_file(const fs::path& file) {
-    const Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    const Descriptor in = open_to_read(file);
     struct stat status {};
-    if (in.get() < 0 || ::fstat(in.get(), &status) != 0) {
-        throw InputError(fmt::format("cannot read '{}': {}; check its path",
-                                     file.string(),
-                                     reason(errno)));
+    const bool has_size = ::fstat(in.get(), &status) == 0;
+    std::string text;
+    // One more than the size shows the end; files in /proc have size 0.
+    std::size_t more = has_size ? static_cast<std::size_t>(status.st_size) : 0;
+    for (++more;; more = std::max<std::size_t>(text.size(), 4096)) {
+        const std::size_t old_size = text.size();
+        text.resize(old_size + more);
+        const std::size_t count =
+            read_some(in.get(),
+                      std::as_writable_bytes(std::span(text).subspan(old_size)),
+                      file);
+        if (count < more) {
+            text.resize(old_size + count);
+            return text;
+        }
     }
-    try {
-        return read_all(in.get(), static_cast<std::size_t>(status.st_size) + 1);
-    } catch (const std::system_error& error) {
-        throw InputError(fmt::format("cannot read '{}': {}",
-                                     file.string(),
-                                     reason(error.code().value())));
-    }
+}
+
+void read_file_part(const fs::path& file,
+                    std::uint64_t offset,
+                    std::span<std::byte> into) {
+    const Descriptor in = open_to_read(file);
+    FUSIONLLM_VALIDATE(
+        ::lseek(in.get(), static_cast<off_t>(offset), SEEK_SET) >= 0,
+        "cannot read '{}' from byte {} on: {}",
+        file.string(),
+        offset,
+        reason(errno));
+    const std::size_t count = read_some(in.get(), into, file);
+    FUSIONLLM_VALIDATE(count == into.size(),
+                       "'{}' ends after {} bytes, but {} were expected; was "
+                       "it changed while it was being read?",
+                       file.string(),
+                       offset + count,
+                       offset + into.size());
 }
 
 void write_file(const fs::path& file, std::string_view text) {

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -8,6 +11,14 @@ namespace fusionllm {
 
 //! Whole file; throws `InputError` naming the file and the system's reason.
 std::string read_file(const std::filesystem::path& file);
+
+/*!
+ * Fill `into` with the file's bytes from `offset` on. Throws `InputError` if
+ * the file cannot be read or has fewer.
+ */
+void read_file_part(const std::filesystem::path& file,
+                    std::uint64_t offset,
+                    std::span<std::byte> into);
 
 //! Write beside, fsync, rename: the file is the old or the new one, never half.
 void write_file(const std::filesystem::path& file, std::string_view text);

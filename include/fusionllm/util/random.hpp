@@ -11,8 +11,8 @@ namespace fusionllm {
  *
  * Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Used
  * for initial parameters, dropout masks and the sample order, so that none of
- * them depends on ranks, threads or devices. Inline and constexpr, with
- * FUSIONLLM_INLINE so that Kokkos kernels can call it on a device.
+ * them depends on ranks, threads or devices. Inline, with FUSIONLLM_INLINE so
+ * that Kokkos kernels can call it on a device.
  */
 #ifdef __CUDACC__
 #define FUSIONLLM_INLINE __host__ __device__ inline
