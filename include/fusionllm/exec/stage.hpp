@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "fusionllm/exec/op_runner.hpp"
+#include "fusionllm/exec/parameter_store.hpp"
+#include "fusionllm/graph/slice.hpp"
+
+namespace fusionllm {
+
+//! What a stage needs besides its ops.
+struct StageOptions {
+    at::Device device{at::kCPU};
+    std::uint64_t seed = 0;
+    int micro_batches = 1;  //!< of a step: the loss of each counts 1/this
+    FillMask fill_mask;
+    bool check_ops = false;  //!< look for non-finite numbers after each op
+};
+
+//! Which micro-batch runs, and how.
+struct MicrobatchKey {
+    std::uint64_t step = 0;
+    std::uint32_t micro_batch = 0;
+};
+
+/*!
+ * One rank's part of the network: forward, and remote automatic
+ * differentiation.
+ *
+ * Forward makes every boundary input a leaf that requires a gradient, runs the
+ * ops and gives the boundary outputs. Backward takes the gradients of those
+ * outputs, gives the gradients of the boundary inputs and adds those of the
+ * parameters to the store. A value that only passes through is the same leaf
+ * on both sides, so its gradient starts from the one that comes back and adds
+ * the stage's own users in descending op order: the order of summation of a
+ * single process.
+ *
+ * All calls come from one thread.
+ */
+class Stage {
+public:
+    //! Throws `InputError` if an op cannot run on this LibTorch.
+    Stage(const OpGraph& graph,
+          StageSlice slice,
+          ParameterStore& parameters,
+          StageOptions options);
+    ~Stage();
+
+    const StageSlice& slice() const { return slice_; }
+
+    /*!
+     * Run the ops for one micro-batch and keep what backward needs.
+     *
+     * \param inputs by `slice().inputs`
+     * \param user_inputs by `slice().user_inputs`
+     * \return by `slice().outputs`
+     */
+    std::vector<at::Tensor> forward(MicrobatchKey key,
+                                    const std::vector<at::Tensor>& inputs,
+                                    const std::vector<at::Tensor>& user_inputs);
+
+    /*!
+     * Differentiate one micro-batch and forget it.
+     *
+     * \param gradients by `slice().outputs`; undefined where there is none
+     * \return by `slice().inputs`; undefined where there is none
+     */
+    std::vector<at::Tensor> backward(std::uint32_t micro_batch,
+                                     const std::vector<at::Tensor>& gradients);
+
+    //! Forward in evaluation form, nothing kept.
+    std::vector<at::Tensor> evaluate(
+        const std::vector<at::Tensor>& inputs,
+        const std::vector<at::Tensor>& user_inputs);
+
+    //! Whether the loss is made here.
+    bool has_loss() const;
+    //! Loss of the last micro-batch that ran, waiting for the device.
+    double loss() const;
+    //! The graph's output (logits) of the last evaluation; undefined elsewhere.
+    const at::Tensor& output() const { return output_; }
+    //! What was first found non-finite with `check_ops`: the op's name.
+    const std::optional<std::string>& first_bad_op() const { return bad_op_; }
+    void clear_bad_op() { bad_op_.reset(); }
+
+private:
+    struct InFlight {
+        std::vector<at::Tensor> inputs;   // leaves
+        std::vector<at::Tensor> outputs;  // by slice().outputs
+        at::Tensor loss;
+    };
+
+    std::vector<at::Tensor> run_ops(const OpContext& context,
+                                    const std::vector<at::Tensor>& inputs,
+                                    const std::vector<at::Tensor>& user_inputs,
+                                    at::Tensor& loss);
+    void check(const OpRunner& runner, const std::vector<at::Tensor>& outputs);
+
+    const OpGraph& graph_;
+    StageSlice slice_;
+    ParameterStore& parameters_;
+    StageOptions options_;
+    std::vector<OpRunner> runners_;
+    // Values read by op i that no later op of the stage reads.
+    std::vector<std::vector<ValueId>> dies_after_;
+    std::vector<at::Tensor> values_;  // by value id; while ops run
+    std::map<std::uint32_t, InFlight> in_flight_;
+    at::Tensor last_loss_;
+    at::Tensor output_;
+    std::optional<std::string> bad_op_;
+};
+
+}  // namespace fusionllm

@@ -1,0 +1,198 @@
+#include "fusionllm/exec/op_runner.hpp"
+
+#include <type_traits>
+
+#include <ATen/ATen.h>
+
+#include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/random.hpp"
+
+namespace fusionllm {
+namespace {
+
+constexpr const char* dropout_mask_target = "fusionllm::dropout_mask";
+
+template <class... Ts>
+struct Overloaded : Ts... {
+    using Ts::operator()...;
+};
+template <class... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+//! A constant argument as LibTorch takes it; values become empty for now.
+c10::IValue to_ivalue(const Argument& argument) {
+    return std::visit(
+        Overloaded{
+            [](NoArgument) { return c10::IValue(); },
+            [](ValueId) { return c10::IValue(); },
+            [](const std::vector<ValueOrNone>&) { return c10::IValue(); },
+            [](DType dtype) {
+                return c10::IValue(
+                    static_cast<std::int64_t>(to_scalar_type(dtype)));
+            },
+            [](const std::vector<bool>& flags) {
+                c10::List<bool> list;
+                for (const bool flag : flags) {
+                    list.push_back(flag);
+                }
+                return c10::IValue(list);
+            },
+            [](const auto& constant) { return c10::IValue(constant); }},
+        argument);
+}
+
+//! Fit a constant to its schema type: a float parameter given an int, ...
+c10::IValue coerce(const c10::IValue& value, const c10::Argument& expected) {
+    const c10::TypePtr type = expected.type();
+    const auto kind = type->kind() == c10::TypeKind::OptionalType
+                          ? type->castRaw<c10::OptionalType>()
+                                ->getElementType()
+                                ->kind()
+                          : type->kind();
+    if (kind == c10::TypeKind::FloatType && value.isInt()) {
+        return static_cast<double>(value.toInt());
+    }
+    return value;
+}
+
+std::vector<at::Tensor> unpack(std::vector<c10::IValue>& stack) {
+    std::vector<at::Tensor> outputs;
+    for (c10::IValue& value : stack) {
+        if (value.isTensorList()) {
+            for (at::Tensor tensor : value.toTensorVector()) {
+                outputs.push_back(std::move(tensor));
+            }
+        } else if (value.isTensor()) {
+            outputs.push_back(std::move(value).toTensor());
+        }
+    }
+    return outputs;
+}
+
+std::string full_name(const Op& op) {
+    return op.overload.empty() ? op.target : op.target + "." + op.overload;
+}
+
+c10::IValue list_of_values(
+    const std::vector<ValueOrNone>& values,
+    const c10::TypePtr& type,
+    const std::function<const at::Tensor&(ValueId)>& tensor_of) {
+    const auto element = type->castRaw<c10::ListType>()->getElementType();
+    if (element->kind() == c10::TypeKind::OptionalType) {
+        c10::List<c10::optional<at::Tensor>> list;
+        for (const ValueOrNone& value : values) {
+            const auto* id = std::get_if<ValueId>(&value);
+            list.push_back(id ? c10::optional<at::Tensor>(tensor_of(*id))
+                              : c10::nullopt);
+        }
+        return list;
+    }
+    c10::List<at::Tensor> list;
+    for (const ValueOrNone& value : values) {
+        list.push_back(tensor_of(std::get<ValueId>(value)));
+    }
+    return list;
+}
+
+}  // namespace
+
+bool has_operator(const std::string& target, const std::string& overload) {
+    return target == dropout_mask_target ||
+           c10::Dispatcher::singleton()
+               .findSchema({target, overload})
+               .has_value();
+}
+
+OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
+    : op_(graph.op(id)) {
+    if (op_.target == dropout_mask_target) {
+        return;
+    }
+    const auto handle =
+        c10::Dispatcher::singleton().findSchema({op_.target, op_.overload});
+    FUSIONLLM_VALIDATE(handle.has_value(),
+                       "op '{}' calls {}, which this LibTorch does not have",
+                       op_.name,
+                       full_name(op_));
+    handle_ = std::make_unique<c10::OperatorHandle>(*handle);
+    const auto& expected = handle_->schema().arguments();
+    FUSIONLLM_VALIDATE(op_.arguments.size() <= expected.size(),
+                       "op '{}' gives {} arguments to {}, which takes {}",
+                       op_.name,
+                       op_.arguments.size(),
+                       full_name(op_),
+                       expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        if (i < op_.arguments.size()) {
+            const Argument& argument = op_.arguments[i];
+            if (std::holds_alternative<ValueId>(argument) ||
+                std::holds_alternative<std::vector<ValueOrNone>>(argument)) {
+                value_arguments_.push_back(i);
+            }
+            arguments_.push_back(coerce(to_ivalue(argument), expected[i]));
+        } else {
+            FUSIONLLM_VALIDATE(expected[i].default_value().has_value(),
+                               "op '{}' does not give '{}' to {}",
+                               op_.name,
+                               expected[i].name(),
+                               full_name(op_));
+            arguments_.push_back(*expected[i].default_value());
+        }
+        // Factories (ones, arange, ...) make their tensor on our device.
+        if (expected[i].name() == "device" && arguments_.back().isNone()) {
+            arguments_.back() = device;
+        }
+    }
+}
+
+std::vector<at::Tensor> OpRunner::run_dropout_mask(
+    const at::Tensor& like, const OpContext& context) const {
+    const auto options = like.options().dtype(at::kFloat).requires_grad(false);
+    if (!context.is_training) {
+        return {at::ones({}, options)};
+    }
+    const at::Tensor mask = at::empty(like.sizes(), options);
+    const std::uint64_t key = derive_key(
+        derive_key(derive_key(context.seed, context.step),
+                   static_cast<std::uint64_t>(context.micro_batch)),
+        std::string_view(op_.name));
+    (*context.fill_mask)(mask, key, std::get<double>(op_.arguments.at(1)));
+    return {like.scalar_type() == at::kFloat ? mask
+                                             : mask.to(like.scalar_type())};
+}
+
+std::vector<at::Tensor> OpRunner::run(
+    const std::function<const at::Tensor&(ValueId)>& tensor_of,
+    const OpContext& context) const {
+    if (!handle_) {
+        return run_dropout_mask(
+            tensor_of(std::get<ValueId>(op_.arguments.at(0))), context);
+    }
+    std::vector<c10::IValue> stack = arguments_;
+    for (const std::size_t i : value_arguments_) {
+        if (const auto* id = std::get_if<ValueId>(&op_.arguments[i])) {
+            stack[i] = tensor_of(*id);
+        } else {
+            stack[i] = list_of_values(
+                std::get<std::vector<ValueOrNone>>(op_.arguments[i]),
+                handle_->schema().arguments()[i].type(),
+                tensor_of);
+        }
+    }
+    handle_->callBoxed(&stack);
+    std::vector<at::Tensor> outputs = unpack(stack);
+    if (outputs.size() != op_.outputs.size()) {
+        throw Error(fmt::format("op '{}' ({}) gave {} tensors, not {}",
+                                op_.name,
+                                full_name(op_),
+                                outputs.size(),
+                                op_.outputs.size()));
+    }
+    for (at::Tensor& output : outputs) {
+        output = normalise(output);
+    }
+    return outputs;
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,235 @@
+#include "fusionllm/exec/stage.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/util/error.hpp"
+
+namespace fusionllm {
+namespace {
+
+//! Gradients, too, get the strides that they would have after a message.
+void normalise_gradient_of(at::Tensor& value) {
+    if (value.requires_grad() && !value.is_leaf()) {
+        value.register_hook(
+            [](const at::Tensor& gradient) { return normalise(gradient); });
+    }
+}
+
+}  // namespace
+
+Stage::Stage(const OpGraph& graph,
+             StageSlice slice,
+             ParameterStore& parameters,
+             StageOptions options)
+    : graph_(graph),
+      slice_(std::move(slice)),
+      parameters_(parameters),
+      options_(std::move(options)),
+      values_(graph.values().size()) {
+    std::set<ValueId> kept(slice_.outputs.begin(), slice_.outputs.end());
+    const GraphSignature& signature = graph.signature();
+    if (signature.loss) {
+        kept.insert(*signature.loss);
+    }
+    if (signature.output) {
+        kept.insert(*signature.output);
+    }
+    dies_after_.resize(slice_.ops.size());
+    std::set<ValueId> seen = kept;
+    for (std::size_t i = slice_.ops.end; i-- > slice_.ops.begin;) {
+        const Op& op = graph.ops()[i];
+        std::vector<ValueId> touched = used_values(op);
+        touched.insert(
+            touched.end(), op.outputs.begin(), op.outputs.end());
+        for (const ValueId value : touched) {
+            if (seen.insert(value).second) {
+                dies_after_[i - slice_.ops.begin].push_back(value);
+            }
+        }
+    }
+    for (std::size_t i = slice_.ops.begin; i < slice_.ops.end; ++i) {
+        runners_.emplace_back(
+            graph, OpId(static_cast<std::uint32_t>(i)), options_.device);
+    }
+}
+
+Stage::~Stage() = default;
+
+bool Stage::has_loss() const {
+    const auto& loss = graph_.signature().loss;
+    if (!loss) {
+        return false;
+    }
+    const auto producer = graph_.producer(*loss);
+    return producer && producer->get() >= slice_.ops.begin &&
+           producer->get() < slice_.ops.end;
+}
+
+double Stage::loss() const {
+    return last_loss_.defined() ? last_loss_.item<double>() : 0;
+}
+
+void Stage::check(const OpRunner& runner,
+                  const std::vector<at::Tensor>& outputs) {
+    const at::NoGradGuard no_grad;
+    for (const at::Tensor& output : outputs) {
+        // Masked attention holds -inf on purpose; NaN is never wanted.
+        const bool is_bad = output.is_floating_point() &&
+                            at::isnan(output).any().item<bool>();
+        if (is_bad && !bad_op_) {
+            bad_op_ = runner.op().name;
+        }
+    }
+}
+
+std::vector<at::Tensor> Stage::run_ops(
+    const OpContext& context,
+    const std::vector<at::Tensor>& inputs,
+    const std::vector<at::Tensor>& user_inputs,
+    at::Tensor& loss) {
+    FUSIONLLM_EXPECTS(inputs.size() == slice_.inputs.size());
+    FUSIONLLM_EXPECTS(user_inputs.size() == slice_.user_inputs.size());
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+        values_[slice_.inputs[i].get()] = inputs[i];
+    }
+    for (std::size_t i = 0; i < user_inputs.size(); ++i) {
+        values_[slice_.user_inputs[i].get()] = user_inputs[i];
+    }
+    std::size_t use = 0;
+    const auto tensor_of = [&](ValueId value) -> const at::Tensor& {
+        return values_[value.get()];
+    };
+    for (std::size_t i = 0; i < runners_.size(); ++i) {
+        const OpId id(static_cast<std::uint32_t>(slice_.ops.begin + i));
+        for (; use < slice_.parameter_uses.size() &&
+               slice_.parameter_uses[use].op == id;
+             ++use) {
+            const std::size_t parameter = slice_.parameter_uses[use].parameter;
+            values_[graph_.signature().parameters[parameter].value.get()] =
+                parameters_.leaf(use);
+        }
+        std::vector<at::Tensor> outputs =
+            runners_[i].run(tensor_of, context);
+        if (options_.check_ops) {
+            check(runners_[i], outputs);
+        }
+        const Op& op = runners_[i].op();
+        for (std::size_t k = 0; k < outputs.size(); ++k) {
+            if (context.is_training) {
+                normalise_gradient_of(outputs[k]);
+            }
+            values_[op.outputs[k].get()] = std::move(outputs[k]);
+        }
+        for (const ValueId value : dies_after_[i]) {
+            values_[value.get()] = at::Tensor();
+        }
+    }
+    std::vector<at::Tensor> outputs;
+    for (const ValueId value : slice_.outputs) {
+        outputs.push_back(values_[value.get()]);
+    }
+    if (has_loss()) {
+        loss = values_[graph_.signature().loss->get()];
+        last_loss_ = loss.detach();
+    }
+    const auto& output = graph_.signature().output;
+    if (output && !context.is_training) {
+        output_ = values_[output->get()];
+    }
+    std::ranges::fill(values_, at::Tensor());
+    return outputs;
+}
+
+std::vector<at::Tensor> Stage::forward(
+    MicrobatchKey key,
+    const std::vector<at::Tensor>& inputs,
+    const std::vector<at::Tensor>& user_inputs) {
+    InFlight flight;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+        flight.inputs.push_back(inputs[i].detach().requires_grad_(
+            graph_.has_gradient(slice_.inputs[i])));
+    }
+    OpContext context;
+    context.device = options_.device;
+    context.seed = options_.seed;
+    context.step = key.step;
+    context.micro_batch = key.micro_batch;
+    context.fill_mask = &options_.fill_mask;
+    flight.outputs = run_ops(context, flight.inputs, user_inputs, flight.loss);
+    std::vector<at::Tensor> outputs = flight.outputs;
+    in_flight_.insert_or_assign(key.micro_batch, std::move(flight));
+    return outputs;
+}
+
+std::vector<at::Tensor> Stage::backward(
+    std::uint32_t micro_batch, const std::vector<at::Tensor>& gradients) {
+    const auto flight = in_flight_.extract(micro_batch);
+    FUSIONLLM_EXPECTS(!flight.empty());
+    FUSIONLLM_EXPECTS(gradients.size() == slice_.outputs.size());
+    torch::autograd::variable_list roots;
+    torch::autograd::variable_list root_gradients;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+        const at::Tensor& output = flight.mapped().outputs[i];
+        if (gradients[i].defined() && output.requires_grad()) {
+            roots.push_back(output);
+            root_gradients.push_back(gradients[i]);
+        }
+    }
+    const at::Tensor& loss = flight.mapped().loss;
+    if (loss.defined() && loss.requires_grad()) {
+        roots.push_back(loss);
+        root_gradients.push_back(
+            at::full_like(loss, 1.0 / options_.micro_batches));
+    }
+    torch::autograd::variable_list leaves;
+    for (std::size_t use = 0; use < parameters_.uses().size(); ++use) {
+        leaves.push_back(parameters_.leaf(use));
+    }
+    std::vector<std::size_t> inputs;
+    for (std::size_t i = 0; i < slice_.inputs.size(); ++i) {
+        if (flight.mapped().inputs[i].requires_grad()) {
+            inputs.push_back(i);
+            leaves.push_back(flight.mapped().inputs[i]);
+        }
+    }
+    std::vector<at::Tensor> result(slice_.inputs.size());
+    if (roots.empty() || leaves.empty()) {
+        return result;
+    }
+    auto found = torch::autograd::grad(roots,
+                                       leaves,
+                                       root_gradients,
+                                       /*retain_graph=*/c10::nullopt,
+                                       /*create_graph=*/false,
+                                       /*allow_unused=*/true);
+    for (std::size_t use = 0; use < parameters_.uses().size(); ++use) {
+        const at::Tensor gradient = std::move(found[use]);
+        parameters_.accumulate(use, gradient);
+    }
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+        const at::Tensor& gradient = found[parameters_.uses().size() + k];
+        if (gradient.defined()) {
+            result[inputs[k]] = normalise(gradient);
+        }
+    }
+    return result;
+}
+
+std::vector<at::Tensor> Stage::evaluate(
+    const std::vector<at::Tensor>& inputs,
+    const std::vector<at::Tensor>& user_inputs) {
+    const at::NoGradGuard no_grad;
+    OpContext context;
+    context.device = options_.device;
+    context.is_training = false;
+    context.fill_mask = &options_.fill_mask;
+    at::Tensor loss;
+    return run_ops(context, inputs, user_inputs, loss);
+}
+
+}  // namespace fusionllm
