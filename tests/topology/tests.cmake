@@ -1,0 +1,1 @@
+fusionllm_add_test(topology/topology_test.cpp)
