@@ -52,8 +52,14 @@ struct GraphSignature {
  * Immutable and checked when built: every value has exactly one source (an op,
  * an input or a parameter), names are unique, there is no cycle. The ops stand
  * in *canonical order*, a topological order that is a function of the graph
- * alone and keeps the bytes of live values low: ready ops are taken one by
- * one, each time the one that leaves the fewest live bytes, ties by name.
+ * alone (not of the order in which ops and values were given) and keeps the
+ * bytes of live values low: ready ops are taken one by one, each time the one
+ * that leaves the fewest live bytes, ties by name; ops that read no made value
+ * come after those that do. An op that does not depend on both an input and a
+ * parameter (a constant mask, labels given another shape) waits until just
+ * before its first user, so that its output does not cross the cuts before.
+ * Values are numbered as they come: inputs, parameters, outputs of ops in
+ * order; so equal graphs compare equal.
  * Stages are contiguous in this order, and gradient sums, clipping and random
  * keys follow it: so numbers never depend on a plan.
  *
