@@ -5,16 +5,9 @@
 #include <memory>
 
 #include "fusionllm/util/buffer.hpp"
+#include "fusionllm/wire/message_kind.hpp"
 
 namespace fusionllm {
-
-//! What a message is about; with the slot it selects the channel.
-enum class MessageKind : std::uint8_t {
-    activation = 0,
-    gradient = 1,
-    parameter_gradient = 2,  //!< of a parameter shared by several stages
-    control = 3,             //!< losses, norms, decisions
-};
 
 /*!
  * Messages of one channel between two ranks arrive in the order they are sent.

@@ -1,0 +1,275 @@
+#include "fusionllm/wire/message_header.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/hash.hpp"
+
+namespace fusionllm {
+namespace {
+
+using HeaderBytes = std::array<std::byte, header_bytes>;
+
+constexpr std::array<char, 4> magic{'F', 'L', 'L', 'M'};
+constexpr std::uint16_t version = 1;
+constexpr std::uint16_t no_tensor_flag = 1;
+constexpr auto last_dtype = static_cast<std::uint8_t>(DType::boolean);
+constexpr auto last_codec = static_cast<std::uint8_t>(CodecId::dense);
+
+//! Offsets of the fields in the encoded header.
+enum Offset : std::size_t {
+    at_magic = 0,
+    at_version = 4,
+    at_kind = 6,
+    at_codec = 7,
+    at_dtype = 8,
+    at_num_dims = 9,
+    at_flags = 10,
+    at_micro_batch = 12,
+    at_step = 16,
+    at_value = 24,
+    at_zeros = 28,
+    at_sizes = 32,
+    at_stride_order = 96,
+    at_payload_bytes = 104,
+    at_more_zeros = 112,
+    at_crc = 124,
+};
+
+template <class T>
+void put(HeaderBytes& bytes, std::size_t offset, T value) {
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+        bytes[offset + i] = static_cast<std::byte>(value >> (8 * i));
+    }
+}
+
+template <class T>
+T get(std::span<const std::byte> bytes, std::size_t offset) {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+        value |= std::to_integer<std::uint64_t>(bytes[offset + i]) << (8 * i);
+    }
+    return static_cast<T>(value);
+}
+
+//! Bytes of the dense tensor; none if a size is negative or they overflow.
+std::optional<std::uint64_t> count_bytes(const TensorType& type) {
+    std::uint64_t product = size_bytes(type.dtype);
+    bool is_empty = false;
+    for (const std::int64_t size : type.sizes) {
+        is_empty = is_empty || size == 0;
+        const auto factor =
+            static_cast<std::uint64_t>(std::max<std::int64_t>(size, 1));
+        if (size < 0 || __builtin_mul_overflow(product, factor, &product)) {
+            return std::nullopt;
+        }
+    }
+    return is_empty ? 0 : product;
+}
+
+bool is_permutation_of_dims(const std::vector<std::uint8_t>& order) {
+    std::uint32_t seen = 0;
+    for (const std::uint8_t dim : order) {
+        seen |= dim < order.size() ? 1u << dim : 0u;
+    }
+    return std::popcount(seen) == static_cast<int>(order.size());
+}
+
+[[noreturn]] void refuse(const std::string& reason) {
+    throw Error(fmt::format(
+        "a message cannot be used: {}; check that all ranks run the same "
+        "version of fusionllm",
+        reason));
+}
+
+void check_envelope(std::span<const std::byte> message) {
+    if (message.size() < header_bytes) {
+        refuse(fmt::format("it has {} bytes, less than the {} of a header",
+                           message.size(),
+                           header_bytes));
+    }
+    const auto is_same = [](std::byte byte, char letter) {
+        return std::to_integer<char>(byte) == letter;
+    };
+    if (!std::ranges::equal(message.first(magic.size()), magic, is_same)) {
+        refuse("it does not start with FLLM");
+    }
+    const auto found_version = get<std::uint16_t>(message, at_version);
+    if (found_version != version) {
+        refuse(
+            fmt::format("its header has version {} and this program reads "
+                        "version {}",
+                        found_version,
+                        version));
+    }
+    const auto stored = get<std::uint32_t>(message, at_crc);
+    const auto computed = crc32c(message.first(at_crc));
+    if (stored != computed) {
+        refuse(fmt::format("its header is damaged (CRC-32C {:08x}, not {:08x})",
+                           computed,
+                           stored));
+    }
+}
+
+void check_codes(std::span<const std::byte> message) {
+    const auto check = [&](std::size_t offset, int last, const char* field) {
+        const int found = get<std::uint8_t>(message, offset);
+        if (found > last) {
+            refuse(fmt::format("{} {} is unknown", field, found));
+        }
+    };
+    check(at_kind, num_message_kinds - 1, "kind");
+    check(at_codec, last_codec, "codec");
+    check(at_dtype, last_dtype, "dtype");
+    if (get<std::uint8_t>(message, at_num_dims) > max_message_dims) {
+        refuse(fmt::format("its tensor has {} dimensions, more than {}",
+                           get<std::uint8_t>(message, at_num_dims),
+                           max_message_dims));
+    }
+    if ((get<std::uint16_t>(message, at_flags) & ~no_tensor_flag) != 0) {
+        refuse("it has unknown flags");
+    }
+    const auto num_dims = get<std::uint8_t>(message, at_num_dims);
+    const auto check_zeros = [&](std::size_t begin, std::size_t end) {
+        const auto unused = message.subspan(begin, end - begin);
+        if (std::ranges::count(unused, std::byte{0}) !=
+            static_cast<std::ptrdiff_t>(unused.size())) {
+            refuse("fields that shall be zero are not");
+        }
+    };
+    check_zeros(at_zeros, at_sizes);
+    check_zeros(at_sizes + 8 * num_dims, at_stride_order);
+    check_zeros(at_stride_order + num_dims, at_payload_bytes);
+    check_zeros(at_more_zeros, at_crc);
+}
+
+void check_contents(const MessageHeader& header, std::size_t message_bytes) {
+    if (header.payload_bytes != message_bytes - header_bytes) {
+        refuse(fmt::format("its header says that {} bytes follow, but {} do",
+                           header.payload_bytes,
+                           message_bytes - header_bytes));
+    }
+    if (!header.has_tensor) {
+        if (!header.type.sizes.empty() || header.payload_bytes != 0) {
+            refuse("it says that it has no tensor, but it has sizes or bytes");
+        }
+        return;
+    }
+    const auto expected = count_bytes(header.type);
+    if (!expected) {
+        refuse(fmt::format("the sizes [{}] are not those of a tensor",
+                           fmt::join(header.type.sizes, ",")));
+    }
+    if (!is_permutation_of_dims(header.stride_order)) {
+        refuse(fmt::format("the stride order [{}] is not a permutation",
+                           fmt::join(header.stride_order, ",")));
+    }
+    if (header.codec == CodecId::dense && *expected != header.payload_bytes) {
+        refuse(fmt::format("{} takes {} bytes, but it carries {}",
+                           to_text(header.type),
+                           *expected,
+                           header.payload_bytes));
+    }
+}
+
+}  // namespace
+
+HeaderBytes encode_header(const MessageHeader& header) {
+    const std::size_t num_dims = header.type.sizes.size();
+    if (num_dims > max_message_dims) {
+        throw Error(fmt::format(
+            "value {} has {} dimensions and cannot be sent: a message has "
+            "room for {}; cut the model where its tensors have fewer",
+            header.value,
+            num_dims,
+            max_message_dims));
+    }
+    FUSIONLLM_EXPECTS(header.stride_order.size() == num_dims);
+
+    HeaderBytes bytes{};
+    std::ranges::transform(magic, bytes.begin() + at_magic, [](char letter) {
+        return static_cast<std::byte>(letter);
+    });
+    put(bytes, at_version, version);
+    put(bytes, at_kind, static_cast<std::uint8_t>(header.kind));
+    put(bytes, at_codec, static_cast<std::uint8_t>(header.codec));
+    put(bytes, at_dtype, static_cast<std::uint8_t>(header.type.dtype));
+    put(bytes, at_num_dims, static_cast<std::uint8_t>(num_dims));
+    put(bytes, at_flags, header.has_tensor ? std::uint16_t{0} : no_tensor_flag);
+    put(bytes, at_micro_batch, header.micro_batch);
+    put(bytes, at_step, header.step);
+    put(bytes, at_value, header.value);
+    for (std::size_t dim = 0; dim < num_dims; ++dim) {
+        put(bytes,
+            at_sizes + 8 * dim,
+            static_cast<std::uint64_t>(header.type.sizes[dim]));
+        put(bytes, at_stride_order + dim, header.stride_order[dim]);
+    }
+    put(bytes, at_payload_bytes, header.payload_bytes);
+    put(bytes, at_crc, crc32c(std::span(bytes).first(at_crc)));
+    return bytes;
+}
+
+MessageHeader decode_header(std::span<const std::byte> message) {
+    check_envelope(message);
+    check_codes(message);
+    MessageHeader header;
+    header.kind = MessageKind{get<std::uint8_t>(message, at_kind)};
+    header.codec = CodecId{get<std::uint8_t>(message, at_codec)};
+    header.has_tensor =
+        (get<std::uint16_t>(message, at_flags) & no_tensor_flag) == 0;
+    header.step = get<std::uint64_t>(message, at_step);
+    header.micro_batch = get<std::uint32_t>(message, at_micro_batch);
+    header.value = get<std::uint32_t>(message, at_value);
+    header.type.dtype = DType{get<std::uint8_t>(message, at_dtype)};
+    const auto num_dims = get<std::uint8_t>(message, at_num_dims);
+    for (std::size_t dim = 0; dim < num_dims; ++dim) {
+        header.type.sizes.push_back(
+            get<std::int64_t>(message, at_sizes + 8 * dim));
+        header.stride_order.push_back(
+            get<std::uint8_t>(message, at_stride_order + dim));
+    }
+    header.payload_bytes = get<std::uint64_t>(message, at_payload_bytes);
+    check_contents(header, message.size());
+    return header;
+}
+
+std::size_t dense_message_bytes(const TensorType& type) {
+    const auto payload = count_bytes(type);
+    std::size_t total = 0;
+    if (!payload || __builtin_add_overflow(*payload, header_bytes, &total)) {
+        throw Error(fmt::format(
+            "a tensor of sizes [{}] cannot be sent: its bytes cannot be "
+            "counted; check the sizes of the model",
+            fmt::join(type.sizes, ",")));
+    }
+    return total;
+}
+
+std::string to_text(MessageKind kind) {
+    switch (kind) {
+        case MessageKind::activation:
+            return "activation";
+        case MessageKind::gradient:
+            return "gradient";
+        case MessageKind::parameter_gradient:
+            return "parameter gradient";
+        case MessageKind::control:
+            return "control";
+    }
+    return fmt::format("kind {}", static_cast<int>(kind));
+}
+
+std::string to_text(const MessageHeader& header) {
+    return fmt::format("{} of value {}, micro-batch {}, step {}: {}, {} bytes",
+                       to_text(header.kind),
+                       header.value,
+                       header.micro_batch,
+                       header.step,
+                       header.has_tensor ? to_text(header.type) : "no tensor",
+                       header.payload_bytes);
+}
+
+}  // namespace fusionllm
