@@ -26,8 +26,19 @@ struct Workload {
 };
 
 /*!
- * Estimate every op by its row of the cost table; ops without a row get their
- * bytes. GPT-2 XL: 3.507 Tflop forward a sample.
+ * Estimate every op by its row of the cost table (src/cost/cost_table.cpp).
+ *
+ * - Flops: a multiply-add is two. The backward of a contraction costs its
+ *   forward once for each factor that has a gradient; of other ops, their
+ *   forward once for each argument that has one.
+ * - `saved_bytes`: what autograd keeps from forward to backward. A tensor that
+ *   several ops keep counts once a graph, at the first of them in canonical
+ *   order; views count as the tensor that they show. Parameters never count.
+ *   So a value kept on both sides of a cut counts on the earlier side only.
+ * - An op without a row has no flops, its bytes, and is taken to keep what it
+ *   reads.
+ *
+ * GPT-2 XL: 3.507 Tflop forward a sample.
  */
 Workload estimate_workload(const OpGraph& graph);
 

@@ -1,0 +1,1 @@
+fusionllm_add_test(cost/workload_test.cpp)
