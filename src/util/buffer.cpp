@@ -1,6 +1,7 @@
 #include "fusionllm/util/buffer.hpp"
 
 #include <new>
+#include <utility>
 
 #include "fusionllm/util/error.hpp"
 
@@ -16,6 +17,15 @@ Buffer::Buffer(std::size_t num_bytes) : size_(num_bytes) {
         bytes_.reset(
             static_cast<std::byte*>(::operator new[](num_bytes, alignment)));
     }
+}
+
+Buffer::Buffer(Buffer&& other) noexcept
+    : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)) {}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+    bytes_ = std::move(other.bytes_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
 }
 
 void Buffer::shrink(std::size_t num_bytes) {

@@ -9,12 +9,15 @@ namespace fusionllm {
 /*!
  * Host bytes that a message travels in: 64-byte aligned, not initialised.
  *
- * Move-only. A buffer may be kept alive by a tensor that views it.
+ * Move-only; what was moved from is empty. A buffer may be kept alive by a
+ * tensor that views it.
  */
 class Buffer {
 public:
     Buffer() = default;
     explicit Buffer(std::size_t num_bytes);
+    Buffer(Buffer&& other) noexcept;
+    Buffer& operator=(Buffer&& other) noexcept;
 
     std::size_t size() const { return size_; }
     std::byte* data() { return bytes_.get(); }

@@ -11,10 +11,10 @@ namespace fusionllm {
  * exceptions are `InputError`s that list the units that would do.
  */
 
-double parse_bytes(std::string_view text);            //!< "11 GiB", "2 MB"
-double parse_seconds(std::string_view text);          //!< "20 ms", "2 min"
-double parse_bytes_per_s(std::string_view text);      //!< "8 Mbit/s", "1 GB/s"
-double parse_flops_per_s(std::string_view text);      //!< "19.5 Tflop/s"
+double parse_bytes(std::string_view text);        //!< "11 GiB", "2 MB"
+double parse_seconds(std::string_view text);      //!< "20 ms", "2 min"
+double parse_bytes_per_s(std::string_view text);  //!< "8 Mbit/s", "1 GB/s"
+double parse_flops_per_s(std::string_view text);  //!< "19.5 Tflop/s"
 
 std::string format_bytes(double bytes);      //!< "11.0 GiB"
 std::string format_seconds(double seconds);  //!< "1.53 ms", "2 h 03 min"
