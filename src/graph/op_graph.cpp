@@ -9,6 +9,7 @@
 #include "canonical_order.hpp"
 #include "gradient_flow.hpp"
 #include "remap.hpp"
+#include "text_words.hpp"
 
 namespace fusionllm {
 namespace {
@@ -44,8 +45,9 @@ void check_names(const std::vector<Value>& values,
         // The text form writes target.overload(...).
         FUSIONLLM_VALIDATE(
             op.target.find("::") != std::string::npos &&
-                op.target.find_first_of(". ()\"") == std::string::npos &&
-                op.overload.find_first_of(" ()\"") == std::string::npos,
+                op.target.find('.') == std::string::npos &&
+                std::ranges::all_of(op.target + op.overload,
+                                    detail::is_word_character),
             "op '{}' has the target '{}', overload '{}'; a target is written "
             "like aten::addmm and an overload like Tensor",
             op.name,

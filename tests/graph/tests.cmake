@@ -1,0 +1,5 @@
+fusionllm_add_test(graph/op_graph_test.cpp)
+fusionllm_add_test(graph/slice_test.cpp)
+fusionllm_add_test(graph/gpt2_test.cpp)
+fusionllm_add_test(graph/graph_text_test.cpp)
+fusionllm_add_test(graph/evaluation_form_test.cpp)
