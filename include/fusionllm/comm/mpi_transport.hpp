@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,11 +26,20 @@ struct GroupLayout {
  * *intercommunicator* (created in ascending (a, b) order on all ranks).
  * A message to a group without an intercommunicator throws `Error`.
  *
- * Collective to construct over `world`.
+ * A message is one MPI message, also above INT_MAX bytes; it is then made of
+ * blocks in a derived datatype. Receives are posted at once.
+ *
+ * Collective to construct over `world`; throws `InputError` on all ranks if
+ * the layout makes no sense or MPI offers too few tags. The destructor frees
+ * the communicators, but not while an exception unwinds.
  */
 class MpiTransport final : public Transport {
 public:
     MpiTransport(const mpi::Communicator& world, GroupLayout layout);
+    //! Messages above `block_bytes` (at most INT_MAX) are made of blocks.
+    MpiTransport(const mpi::Communicator& world,
+                 GroupLayout layout,
+                 std::size_t block_bytes);
     ~MpiTransport() override;
 
     int rank() const override;
