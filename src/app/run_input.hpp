@@ -15,8 +15,9 @@ namespace fusionllm {
 struct RunSection {
     std::string name = "run";
     std::int64_t seed = 1;
-    std::filesystem::path output = "out";  //!< absolute once resolved
-    std::int64_t threads = 1;  //!< a rank: ATen, OpenMP and BLAS
+    //! Absolute once resolved; empty: "out-NAME" beside the input file.
+    std::filesystem::path output;
+    std::int64_t threads = 1;    //!< a rank: ATen, OpenMP and BLAS
     std::string device = "cpu";  //!< "cpu" or "cuda"
 
     friend bool operator==(const RunSection&, const RunSection&) = default;
@@ -35,8 +36,9 @@ struct DataSection {
 
 //! [topology]
 struct TopologySection {
-    std::filesystem::path file;  //!< empty: `sites`, or one site of equals
-    std::vector<SiteSpec> sites;
+    //! Empty once resolved: the file's sites are then in `sites`.
+    std::filesystem::path file;
+    std::vector<SiteSpec> sites;  //!< none: one site of equal devices
     std::string match = "order";  //!< "order" or "host"
 
     friend bool operator==(const TopologySection&,
@@ -63,6 +65,7 @@ struct RunInput {
     TopologySection topology;
     PlanSection plan;
     std::string compression_rule = "none";
+    std::string network_mode = "none";
 
     friend bool operator==(const RunInput&, const RunInput&) = default;
 };
@@ -76,12 +79,16 @@ struct RunInput {
 RunInput load_run_input(const std::filesystem::path& file,
                         const std::vector<std::string>& overrides);
 
-//! The same from a text, e.g. the one stored in a checkpoint.
+/*!
+ * The same from a text, e.g. the one stored in a checkpoint; but that data
+ * and plan files exist is not checked: they may have been elsewhere.
+ */
 RunInput parse_run_input(const std::string& text,
                          const std::filesystem::path& file,
                          const std::vector<std::string>& overrides);
 
-//! Every key with its value as TOML, with a comment a key; it parses back.
+//! Every key with its value as TOML, with a comment a key; it parses back to
+//! an equal value if the paths are absolute, as those of a loaded input are.
 std::string to_toml(const RunInput& input);
 
 }  // namespace fusionllm

@@ -1,0 +1,139 @@
+#include "app/run_input_check.hpp"
+
+#include <set>
+
+#include "fusionllm/util/error.hpp"
+
+namespace fusionllm::detail {
+namespace {
+
+//! "the nearest batch that works is 32": multiples around a wrong number.
+std::string nearest_multiples(std::string_view what,
+                              std::int64_t number,
+                              std::int64_t divisor) {
+    const std::int64_t below = number / divisor * divisor;
+    const std::int64_t above = below + divisor;
+    if (below > 0 && number - below == above - number) {
+        return fmt::format(
+            "the nearest {} that work are {} and {}", what, below, above);
+    }
+    const bool is_below = below > 0 && number - below < above - number;
+    return fmt::format(
+        "the nearest {} that works is {}", what, is_below ? below : above);
+}
+
+void check_run(const RunSection& run, const FindPlace& place) {
+    FUSIONLLM_VALIDATE(
+        !run.name.empty() && run.name.find('/') == std::string::npos,
+        "{}: 'name' in [run] must be a word without '/', not \"{}\": it is "
+        "part of a folder's name",
+        place("run", "name"),
+        run.name);
+}
+
+void check_model(const RunInput& input, const FindPlace& place) {
+    const Gpt2Options& model = input.model;
+    FUSIONLLM_VALIDATE(
+        model.width % model.heads == 0,
+        "{}: width = {} in [model] is not divisible by heads = {}; {}",
+        place("model", "width"),
+        model.width,
+        model.heads,
+        nearest_multiples("width", model.width, model.heads));
+    FUSIONLLM_VALIDATE(
+        input.data.kind != "text" || model.vocabulary >= 256,
+        "{}: vocabulary = {} in [model] is too small for tokenizer = "
+        "\"bytes\", which makes 256 different tokens; set it to 256 or more",
+        place("model", "vocabulary"),
+        model.vocabulary);
+}
+
+void check_data(const DataSection& data, const FindPlace& place) {
+    FUSIONLLM_VALIDATE(
+        data.kind != "text" || !data.path.empty(),
+        "{}: 'path' in [data] is missing; name text files or folders, or set "
+        "kind = \"synthetic\"",
+        place("data", "path"));
+}
+
+void check_train(const RunInput& input, const FindPlace& place) {
+    const TrainOptions& train = input.train;
+    FUSIONLLM_VALIDATE(
+        train.batch % input.micro_batches == 0,
+        "{}: batch = {} in [train] is not divisible by micro_batches = {}; {}",
+        place("train", "batch"),
+        train.batch,
+        input.micro_batches,
+        nearest_multiples("batch", train.batch, input.micro_batches));
+    FUSIONLLM_VALIDATE(
+        train.optimizer.kind == "sgd" || train.optimizer.momentum == 0,
+        "{}: momentum = {} in [train] is for optimizer = \"sgd\", but it is "
+        "\"{}\"; set momentum = 0 (see beta1)",
+        place("train", "momentum"),
+        train.optimizer.momentum,
+        train.optimizer.kind);
+    const LearningRate& rate = train.learning_rate;
+    FUSIONLLM_VALIDATE(rate.warmup_steps <= train.steps,
+                       "{}: warmup_steps = {} in [train] is more than steps = "
+                       "{}: the run would end before its learning rate is "
+                       "reached",
+                       place("train", "warmup_steps"),
+                       rate.warmup_steps,
+                       train.steps);
+    FUSIONLLM_VALIDATE(
+        rate.schedule == "cosine" || rate.decay_steps == 0,
+        "{}: decay_steps = {} in [train] has no effect with "
+        "learning_rate_schedule = \"constant\"; set that to \"cosine\"",
+        place("train", "decay_steps"),
+        rate.decay_steps);
+    FUSIONLLM_VALIDATE(
+        rate.decay_steps == 0 || rate.decay_steps > rate.warmup_steps,
+        "{}: decay_steps = {} in [train] must be more than warmup_steps = {}: "
+        "the cosine ends at that step",
+        place("train", "decay_steps"),
+        rate.decay_steps,
+        rate.warmup_steps);
+}
+
+void check_sites(const TopologySection& topology, const FindPlace& place) {
+    std::set<std::string> names;
+    for (const SiteSpec& site : topology.sites) {
+        FUSIONLLM_VALIDATE(
+            !site.name.empty() && names.insert(site.name).second,
+            "{}: 'sites' in [topology] has two sites named \"{}\", or one "
+            "without a name; give each its own",
+            place("topology", "sites"),
+            site.name);
+    }
+}
+
+}  // namespace
+
+void check_run_input(const RunInput& input, const FindPlace& place) {
+    check_run(input.run, place);
+    check_model(input, place);
+    check_data(input.data, place);
+    check_train(input, place);
+    check_sites(input.topology, place);
+}
+
+void check_files(const RunInput& input, const FindPlace& place) {
+    if (input.data.kind == "text") {
+        for (const auto& path : input.data.path) {
+            FUSIONLLM_VALIDATE(std::filesystem::exists(path),
+                               "{}: 'path' in [data] names '{}', which does "
+                               "not exist; paths are relative to the input "
+                               "file",
+                               place("data", "path"),
+                               path.string());
+        }
+    }
+    FUSIONLLM_VALIDATE(
+        input.plan.file.empty() || std::filesystem::exists(input.plan.file),
+        "{}: 'file' in [plan] names '{}', which does not exist; paths are "
+        "relative to the input file",
+        place("plan", "file"),
+        input.plan.file.string());
+}
+
+}  // namespace fusionllm::detail
