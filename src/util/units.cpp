@@ -162,7 +162,7 @@ double parse_flops_per_s(std::string_view text) {
 
 std::string format_bytes(double bytes) {
     if (bytes < 0.0) {
-        return "-" + format_bytes(-bytes);
+        return fmt::format("-{}", format_bytes(-bytes));
     }
     if (bytes < 1023.5 || !std::isfinite(bytes)) {
         return fmt::format("{:.0f} B", bytes);
@@ -178,7 +178,7 @@ std::string format_bytes(double bytes) {
 
 std::string format_seconds(double seconds) {
     if (seconds < 0.0) {
-        return "-" + format_seconds(-seconds);
+        return fmt::format("-{}", format_seconds(-seconds));
     }
     if (seconds == 0.0 || !std::isfinite(seconds)) {
         return fmt::format("{:.0f} s", seconds);
@@ -206,7 +206,7 @@ std::string format_seconds(double seconds) {
 
 std::string format_count(double count) {
     if (count < 0.0) {
-        return "-" + format_count(-count);
+        return fmt::format("-{}", format_count(-count));
     }
     if (count < 999.5 || !std::isfinite(count)) {
         return count == std::round(count) || !std::isfinite(count)
