@@ -1,1 +1,5 @@
-fusionllm_add_test(plan/schedule_test.cpp)
+fusionllm_add_test(plan / partition_test.cpp)
+    fusionllm_add_test(plan / plan_test.cpp)
+        fusionllm_add_test(plan / schedule_test.cpp)
+            fusionllm_add_test(plan / stage_report_test.cpp)
+                fusionllm_add_test(plan / traffic_test.cpp)

@@ -9,7 +9,7 @@ namespace fusionllm {
 
 //! What one op costs for one micro-batch.
 struct OpCost {
-    double forward_flops = 0;   //!< a multiply-add is two
+    double forward_flops = 0;  //!< a multiply-add is two
     double backward_flops = 0;
     double bytes = 0;           //!< read and written, forward
     double saved_bytes = 0;     //!< kept from forward to backward

@@ -46,18 +46,37 @@ struct Plan {
     friend bool operator==(const Plan&, const Plan&) = default;
 };
 
-//! People read, edit and give back this form; `parse_plan(to_text(p)) == p`.
+/*!
+ * The text form, which people read, edit and give back, one thing a line:
+ *
+ *     graph 00c0ffee00c0ffee
+ *     schedule 1f1b
+ *     micro_batches 4
+ *     group "lyon" devices 0 1
+ *     stage 0 ops 0 57 devices 0
+ *     stage 1 ops 57 114 devices 1
+ *
+ * A stage runs the ops from the first number up to, not including, the second
+ * one. `#` starts a comment. `parse_plan(to_text(p), "") == p`.
+ */
 std::string to_text(const Plan& plan);
-//! Throws `InputError` naming the line.
+//! The same, with the first and last op of every stage as a comment.
+std::string to_text(const Plan& plan, const OpGraph& graph);
+//! Throws `InputError` naming file and line.
 Plan parse_plan(std::string_view text, const std::string& file_name);
 
 /*!
  * Throws `InputError` unless the plan fits the graph (hash, every op in exactly
- * one stage) and the devices (each exists, in one stage at most).
+ * one stage) and the devices (each exists, in one stage at most and in exactly
+ * one group), its schedule is known and each stage has one device.
  */
 void validate(const Plan& plan, const OpGraph& graph, std::size_t num_devices);
 
 //! The actions of the plan, checked for deadlock.
 Schedule make_schedule(const Plan& plan);
+
+//! Position of the device's group in `plan.groups`; throws `InputError` if it
+//! is in none.
+int find_group(const Plan& plan, DeviceId device);
 
 }  // namespace fusionllm

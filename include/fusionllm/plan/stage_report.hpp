@@ -26,7 +26,11 @@ struct StageReport {
 
 /*!
  * memory = parameters * (4 value + 4 gradient + optimizer state)
- *        + peak in flight * saved bytes + message buffers.
+ *        + peak in flight * saved bytes + message buffers,
+ *
+ * where a parameter used by several ops of the stage has a gradient a use (they
+ * are summed at the end of the step), and the buffers are two messages of the
+ * cut on either side: one that travels and one that is next.
  *
  * \param state_bytes optimizer state of a parameter element: 0, 4 (SGD with
  *        momentum) or 8 (AdamW)
@@ -37,7 +41,8 @@ std::vector<StageReport> report_stages(const Plan& plan,
                                        const Topology& topology,
                                        double state_bytes);
 
-//! The stages as a table of fixed width, with a head and a sum.
+//! The stages as a table of fixed width, with a head and a sum. Time is summed
+//! too: it is the work of a step, not its duration.
 std::string to_table(const std::vector<StageReport>& stages);
 
 }  // namespace fusionllm

@@ -13,11 +13,11 @@ using GroupId = Id<struct Group_>;
 
 //! One accelerator or processor; one rank holds it.
 struct Device {
-    std::string name;              //!< "lyon-0"
-    std::string host;              //!< empty if not known
-    std::string site;              //!< "lyon"
-    double flops_per_s = 1e11;     //!< peak, fp32
-    double memory_bytes = 0;       //!< 0 = not known, no limit
+    std::string name;           //!< "lyon-0"
+    std::string host;           //!< empty if not known
+    std::string site;           //!< "lyon"
+    double flops_per_s = 1e11;  //!< peak, fp32
+    double memory_bytes = 0;    //!< 0 = not known, no limit
 
     friend bool operator==(const Device&, const Device&) = default;
 };
