@@ -11,6 +11,7 @@
 #include "fusionllm/util/error.hpp"
 
 #include "channel_check.hpp"
+#include "self_transport.hpp"
 
 namespace fusionllm {
 namespace {
@@ -210,6 +211,12 @@ void run_loopback(int num_ranks, const std::function<void(Transport&)>& body) {
         }
     }
     first_failure.rethrow_if_any();
+}
+
+std::unique_ptr<Transport> detail::make_self_transport(int rank,
+                                                       int num_ranks) {
+    return std::make_unique<LoopbackTransport>(
+        std::make_shared<Hub>(), rank, num_ranks);
 }
 
 }  // namespace fusionllm

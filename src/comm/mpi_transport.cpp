@@ -11,6 +11,7 @@
 
 #include "byte_type.hpp"
 #include "channel_check.hpp"
+#include "self_transport.hpp"
 
 namespace fusionllm {
 namespace {
@@ -197,6 +198,7 @@ struct MpiTransport::State {
           rank(world.rank()),
           size(world.size()),
           block_bytes(bytes),
+          self(detail::make_self_transport(rank, size)),
           group(world.split(layout.group_of_rank[rank])) {
         connect(world);
     }
@@ -254,6 +256,7 @@ struct MpiTransport::State {
     int rank;
     int size;
     std::size_t block_bytes;
+    std::unique_ptr<Transport> self;
     Communicator group;
     std::map<int, Communicator> links;  //!< by the other group
 };
@@ -281,6 +284,9 @@ int MpiTransport::size() const {
 }
 
 Request MpiTransport::send(int destination, Channel channel, Buffer message) {
+    if (destination == state_->rank) {
+        return state_->self->send(destination, channel, std::move(message));
+    }
     const Communicator& communicator = state_->route(destination, channel);
     return Request(MpiOperation::send(communicator,
                                       state_->rank_in_group(destination),
@@ -292,6 +298,9 @@ Request MpiTransport::send(int destination, Channel channel, Buffer message) {
 Request MpiTransport::receive(int source,
                               Channel channel,
                               std::size_t max_bytes) {
+    if (source == state_->rank) {
+        return state_->self->receive(source, channel, max_bytes);
+    }
     const Communicator& communicator = state_->route(source, channel);
     return Request(MpiOperation::receive(communicator,
                                          state_->rank_in_group(source),

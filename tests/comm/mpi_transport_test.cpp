@@ -155,16 +155,17 @@ TEST(MpiTransport, refuses_a_layout_that_makes_no_sense) {
 TEST(MpiRequest, leaks_its_buffer_while_an_exception_unwinds) {
     const auto world = Communicator::world();
     MpiTransport transport(world, make_layout(groupings[0], world.size()));
-    const int self = world.rank();
+    const int peer = world.size() - 1 - world.rank();
     const auto leave_by_exception = [&] {
-        const Request never = transport.receive(self, activations, 4096);
+        const Request never = transport.receive(peer, activations, 4096);
         throw std::runtime_error("left");
     };
 
     EXPECT_THROW(leave_by_exception(), std::runtime_error);
 
     // The message lands in the leaked buffer, not in memory of somebody else.
-    const Request send = transport.send(self, activations, make_bytes(4096, 0));
+    const Request send = transport.send(peer, activations, make_bytes(4096, 0));
+    barrier(transport, 0);
 }
 
 }  // namespace

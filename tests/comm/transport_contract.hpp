@@ -157,20 +157,26 @@ inline void carries_messages_to_oneself(Transport& transport) {
 inline void refuses_a_message_that_is_too_long(Transport& transport) {
     const int peer = transport.size() - 1 - transport.rank();
     const Channel channel{MessageKind::gradient, 5};
-    Request receive = transport.receive(peer, channel, 100);
-    const Request send = transport.send(peer, channel, make_bytes(101, 0));
+    for (const std::size_t room : {0, 100, 100000, 10000000}) {
+        Request receive = transport.receive(peer, channel, room);
+        const Request send =
+            transport.send(peer, channel, make_bytes(room + 1, 0));
 
-    try {
-        wait(receive);
-        ADD_FAILURE() << "101 bytes were received as 100";
-    } catch (const Error& error) {
-        const std::string text = error.what();
-        EXPECT_NE(text.find("100 bytes"), text.npos) << text;
-        EXPECT_NE(text.find("gradient channel 5"), text.npos) << text;
-        EXPECT_NE(text.find(fmt::format("from rank {}", peer)), text.npos)
-            << text;
+        try {
+            wait(receive);
+            ADD_FAILURE() << "one byte too many for " << room;
+        } catch (const Error& error) {
+            const std::string text = error.what();
+            const std::vector<std::string> parts{
+                fmt::format(" {} bytes", room),
+                fmt::format("from rank {}", peer),
+                "gradient channel 5"};
+            for (const std::string& part : parts) {
+                EXPECT_NE(text.find(part), text.npos) << text;
+            }
+        }
+        EXPECT_THROW(receive.test(), Error);
     }
-    EXPECT_THROW(receive.test(), Error);
 }
 
 inline void works_on_after_a_message_that_was_too_long(Transport& transport) {
