@@ -7,6 +7,7 @@
 # and what was built by hand or loaded as a module may stand in for them: the
 # configure step decides. With `check`, the tools of .ci/run too.
 set -euo pipefail
+export DEBIAN_FRONTEND=noninteractive
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 list=$root/packaging/debian-packages.txt
@@ -33,10 +34,19 @@ missing_packages() {
 }
 
 install_packages() {
-    say "installing $# packages: $*"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq </dev/null
-    apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+    local log
+    say "installing $# packages, which takes a minute or two: $*"
+    log=$(mktemp)
+    if ! {
+        apt-get update &&
+            apt-get install -y --no-install-recommends "$@"
+    } </dev/null >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        say "apt-get failed, see above"
+        exit 1
+    fi
+    rm -f "$log"
 }
 
 # LibTorch calls whatever BLAS /usr/lib/*/libblas.so.3 stands for. The
