@@ -1,7 +1,7 @@
 #include "fusionllm/plan/partition.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -82,9 +82,10 @@ public:
 
     //! Fill `next_`; true if all ops fit.
     bool mark_ends(double bound) {
+        least_above_ = std::numeric_limits<double>::infinity();
         const std::size_t none = num_ops_ + 1;
-        std::vector<bool> fits_from(num_ops_ + 1, false);
-        fits_from[num_ops_] = true;
+        std::vector<char> fits_from(num_ops_ + 1, 0);
+        fits_from[num_ops_] = 1;
         for (std::size_t s = num_stages_; s-- > 0;) {
             auto& next = next_[s];
             next[none] = none;
@@ -94,14 +95,30 @@ public:
             std::size_t end = 0;
             for (std::size_t i = 0; i < num_ops_; ++i) {
                 end = std::max(end, i);
-                while (end < num_ops_ && seconds(s, i, end + 1) <= bound) {
-                    ++end;
+                for (; end < num_ops_; ++end) {
+                    const double stage_s = seconds(s, i, end + 1);
+                    if (stage_s > bound) {
+                        least_above_ = std::min(least_above_, stage_s);
+                        break;
+                    }
                 }
-                fits_from[i] = next[i + 1] <= end;
+                fits_from[i] = next[i + 1] <= end ? 1 : 0;
             }
-            fits_from[num_ops_] = false;
+            fits_from[num_ops_] = 0;
         }
-        return fits_from[0];
+        return fits_from[0] != 0;
+    }
+
+    //! After `mark_ends`: no bound below this one changes its answer.
+    double least_above() const { return least_above_; }
+
+    //! The slowest stage.
+    double max_seconds(const std::vector<std::size_t>& cuts) const {
+        double slowest = 0;
+        for (std::size_t s = 0; s < num_stages_; ++s) {
+            slowest = std::max(slowest, seconds(s, cuts[s], cuts[s + 1]));
+        }
+        return slowest;
     }
 
 private:
@@ -119,21 +136,28 @@ private:
     // [stage][i]: the first position >= i at which the stage may end so that
     // the ops after it fit on the stages after it
     std::vector<std::vector<std::size_t>> next_;
+    double least_above_ = 0;
 };
 
-//! The least bound that is feasible; non-negative doubles order as integers.
+/*!
+ * The least bound that is feasible. Both ends of the bisection are times that
+ * stages can take, so it ends at one of them, exactly.
+ */
 double find_least_bound(BoundedSplit& split) {
-    auto low = std::bit_cast<std::uint64_t>(0.0);
-    auto high = std::bit_cast<std::uint64_t>(split.max_bound());
+    double low = 0;
+    double high = split.max_bound();
     while (low < high) {
-        const std::uint64_t middle = low + (high - low) / 2;
-        if (split.mark_ends(std::bit_cast<double>(middle))) {
-            high = middle;
+        double middle = low + (high - low) / 2;
+        if (middle >= high) {
+            middle = low;  // neighbouring doubles, rounded up
+        }
+        if (const auto cuts = split.find_cuts(middle)) {
+            high = split.max_seconds(*cuts);
         } else {
-            low = middle + 1;
+            low = split.least_above();
         }
     }
-    return std::bit_cast<double>(high);
+    return high;
 }
 
 using Partitioner = Placement (*)(const OpGraph&,

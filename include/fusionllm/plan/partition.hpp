@@ -24,10 +24,10 @@ Placement partition_equal_ops(const OpGraph& graph,
  * time sum(forward + backward flops)/flops_per_s, exactly. Ties: of all optimal
  * placements the one whose list of cuts is the least, lexicographically.
  *
- * Bisection on the bound down to neighbouring doubles; whether n ops fit S
- * devices under a bound is found in O(n S), so 5,000 ops on 48 devices take
- * some 30 ms. (Dynamic programming with monotone splits would be wrong: since
- * no stage is empty, fewer ops can need more time on slow devices.)
+ * Bisection on the bound; whether n ops fit S devices under one is found in
+ * O(n S), and it takes some 30 of them. (Dynamic programming with monotone
+ * splits would be wrong: since no stage is empty, fewer ops can need more time
+ * on slow devices.)
  */
 Placement partition_equal_flops(const OpGraph& graph,
                                 const Workload& workload,
