@@ -7,19 +7,16 @@
 namespace fusionllm::detail {
 namespace {
 
-//! "the nearest batch that works is 32": multiples around a wrong number.
-std::string nearest_multiples(std::string_view what,
-                              std::int64_t number,
-                              std::int64_t divisor) {
+//! "the nearest that works is 32": multiples around a wrong number.
+std::string nearest_multiples(std::int64_t number, std::int64_t divisor) {
     const std::int64_t below = number / divisor * divisor;
     const std::int64_t above = below + divisor;
     if (below > 0 && number - below == above - number) {
-        return fmt::format(
-            "the nearest {} that work are {} and {}", what, below, above);
+        return fmt::format("the nearest that work are {} and {}", below, above);
     }
     const bool is_below = below > 0 && number - below < above - number;
-    return fmt::format(
-        "the nearest {} that works is {}", what, is_below ? below : above);
+    return fmt::format("the nearest that works is {}",
+                       is_below ? below : above);
 }
 
 void check_run(const RunSection& run, const FindPlace& place) {
@@ -39,7 +36,7 @@ void check_model(const RunInput& input, const FindPlace& place) {
         place("model", "width"),
         model.width,
         model.heads,
-        nearest_multiples("width", model.width, model.heads));
+        nearest_multiples(model.width, model.heads));
     FUSIONLLM_VALIDATE(
         input.data.kind != "text" || model.vocabulary >= 256,
         "{}: vocabulary = {} in [model] is too small for tokenizer = "
@@ -64,7 +61,7 @@ void check_train(const RunInput& input, const FindPlace& place) {
         place("train", "batch"),
         train.batch,
         input.micro_batches,
-        nearest_multiples("batch", train.batch, input.micro_batches));
+        nearest_multiples(train.batch, input.micro_batches));
     FUSIONLLM_VALIDATE(
         train.optimizer.kind == "sgd" || train.optimizer.momentum == 0,
         "{}: momentum = {} in [train] is for optimizer = \"sgd\", but it is "

@@ -1,0 +1,212 @@
+#include "app/run_input.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "fusionllm/util/file.hpp"
+#include "fusionllm/util/text.hpp"
+
+#include "../io/temporary_folder.hpp"
+
+namespace fusionllm::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string synthetic = "[data]\nkind = \"synthetic\"\n";
+
+RunInput parse(const std::string& text,
+               const std::vector<std::string>& overrides) {
+    return parse_run_input(text, "/inputs/x.toml", overrides);
+}
+
+//! "section.key" of every line of the default input.
+std::vector<std::string> all_keys() {
+    std::vector<std::string> keys;
+    std::string section;
+    for (const std::string& line : split(to_toml(RunInput{}), '\n')) {
+        if (line.starts_with("[")) {
+            section = line.substr(1, line.size() - 2);
+        } else if (line.find(" = ") != std::string::npos && line[0] != '#') {
+            keys.push_back(section + "." + line.substr(0, line.find(" = ")));
+        }
+    }
+    std::sort(keys.begin(), keys.end());
+    return keys;
+}
+
+TEST(RunInput, has_its_defaults_when_nothing_is_given) {
+    RunInput expected;
+    expected.data.kind = "synthetic";
+    expected.run.output = "/inputs/out-run";
+    expected.train.output = "/inputs/out-run";
+
+    EXPECT_EQ(parse(synthetic, {}), expected);
+}
+
+TEST(RunInput, default_dump_reads_back_as_the_defaults) {
+    const std::vector<std::string> overrides{"data.path=text"};
+
+    const RunInput read = parse(to_toml(RunInput{}), overrides);
+
+    EXPECT_EQ(read, parse("", overrides));
+    EXPECT_EQ(read.data.path, std::vector<fs::path>{"/inputs/text"});
+}
+
+TEST(RunInput, has_every_key_settable_and_in_its_dump) {
+    // What each one is set to, and any setting that it needs beside it.
+    const std::map<std::string, std::vector<std::string>> settings{
+        {"run.name", {"other"}},
+        {"run.seed", {"9223372036854775807"}},
+        {"run.output", {"../results"}},
+        {"run.threads", {"3"}},
+        {"run.device", {"cuda"}},
+        {"model.kind", {"gpt2"}},
+        {"model.layers", {"7"}},
+        {"model.width", {"64"}},
+        {"model.heads", {"8"}},
+        {"model.context", {"33"}},
+        {"model.vocabulary", {"300"}},
+        {"model.dropout", {"0.3"}},
+        {"model.tie_embeddings", {"false"}},
+        {"data.kind", {"text", "data.path=a"}},
+        {"data.path", {"['a', '/b']"}},
+        {"data.tokenizer", {"bytes"}},
+        {"data.validation_fraction", {"0.123456789012345678"}},
+        {"data.shuffle", {"false"}},
+        {"train.steps", {"12"}},
+        {"train.batch", {"36"}},
+        {"train.micro_batches", {"8"}},
+        {"train.schedule", {"gpipe"}},
+        {"train.optimizer", {"sgd"}},
+        {"train.momentum", {"0.9", "train.optimizer=sgd"}},
+        {"train.beta1", {"0.8"}},
+        {"train.beta2", {"0.99"}},
+        {"train.epsilon", {"5e-324"}},
+        {"train.weight_decay", {"0.1"}},
+        {"train.clip_norm", {"1"}},
+        {"train.learning_rate", {"3e-4"}},
+        {"train.learning_rate_schedule", {"cosine"}},
+        {"train.warmup_steps", {"5"}},
+        {"train.decay_steps", {"50", "train.learning_rate_schedule=cosine"}},
+        {"train.final_fraction", {"1"}},
+        {"train.evaluate_every", {"4"}},
+        {"train.check", {"ops"}},
+        {"topology.file", {""}},
+        {"topology.sites",
+         {"[{name = 'ly\"on', ranks = 2}, {name = 'osaka', ranks = 1}]"}},
+        {"topology.match", {"host"}},
+        {"plan.partition", {"equal_ops"}},
+        {"plan.file", {"plan.txt"}},
+        {"checkpoint.every", {"10"}},
+        {"checkpoint.keep", {"1"}},
+        {"compression.rule", {"none"}},
+        {"network.mode", {"none"}},
+    };
+    // These have one value only, or none that stays in a resolved input.
+    const std::set<std::string> unchangeable{"model.kind",
+                                             "data.tokenizer",
+                                             "topology.file",
+                                             "compression.rule",
+                                             "network.mode"};
+    std::vector<std::string> keys;
+
+    for (const auto& [key, values] : settings) {
+        keys.push_back(key);
+        std::vector<std::string> overrides{key + "=" + values[0]};
+        overrides.insert(overrides.end(), values.begin() + 1, values.end());
+        const RunInput input = parse(synthetic, overrides);
+        overrides.erase(overrides.begin());
+        const RunInput without = parse(synthetic, overrides);
+        EXPECT_EQ(parse(to_toml(input), {}), input) << key;
+        EXPECT_EQ(input == without, unchangeable.contains(key)) << key;
+    }
+
+    EXPECT_EQ(keys, all_keys());
+}
+
+TEST(RunInput, survives_another_folder_once_resolved) {
+    const RunInput input =
+        parse("data.path = 'a'\nplan.file = '../b'\nrun.output = 'c'", {});
+
+    const RunInput moved =
+        parse_run_input(to_toml(input), "/elsewhere/input.toml", {});
+
+    EXPECT_EQ(moved, input);
+    EXPECT_EQ(moved.plan.file, "/b");
+    EXPECT_EQ(moved.run.output, "/inputs/c");
+}
+
+TEST(RunInput, keeps_texts_that_need_escapes) {
+    const std::string name = "tab\t\"quoted\" back\\slash \x01 \x7f é";
+    RunInput input = parse(synthetic, {});
+    input.run.name = name;
+
+    EXPECT_EQ(parse(to_toml(input), {}).run.name, name);
+}
+
+TEST(RunInput, gives_seed_and_output_to_the_trainer) {
+    const RunInput input =
+        parse(synthetic, {"run.seed=7", "run.output=/results"});
+
+    EXPECT_EQ(input.train.seed, 7u);
+    EXPECT_EQ(input.train.output, "/results");
+}
+
+TEST(RunInput, takes_an_integer_for_a_number) {
+    EXPECT_EQ(
+        parse(synthetic, {"train.learning_rate=1"}).train.learning_rate,
+        parse(synthetic, {"train.learning_rate=1.0"}).train.learning_rate);
+}
+
+TEST(RunInput, takes_a_single_path_for_a_list) {
+    EXPECT_EQ(parse("[data]\npath = 'a'", {}),
+              parse("[data]\npath = ['a']", {}));
+}
+
+TEST(RunInput, takes_sites_as_tables_too) {
+    const RunInput input =
+        parse(synthetic +
+                  "[[topology.sites]]\nname = 'a'\nranks = 2\n"
+                  "[[topology.sites]]\nname = 'b'\nranks = 1\n",
+              {});
+
+    EXPECT_EQ(input.topology.sites,
+              (std::vector<SiteSpec>{{"a", 2}, {"b", 1}}));
+}
+
+TEST(RunInput, takes_an_empty_trace_section) {
+    EXPECT_EQ(parse(synthetic + "[trace]\n", {}), parse(synthetic, {}));
+}
+
+TEST(RunInput, last_override_of_a_key_counts) {
+    const RunInput input = parse(synthetic + "[train]\nsteps = 3\n",
+                                 {"train.steps=4", "train.steps = 5"});
+
+    EXPECT_EQ(input.train.steps, 5);
+}
+
+TEST(RunInput, override_without_quotes_is_a_text) {
+    EXPECT_EQ(parse(synthetic, {"run.name=a b#c"}).run.name, "a b#c");
+    EXPECT_EQ(parse(synthetic, {"run.name='true'"}).run.name, "true");
+}
+
+TEST(RunInput, takes_sites_from_a_topology_file) {
+    const TemporaryFolder folder;
+    write_file(folder.path() / "sites.toml",
+               "sites = [{name = 'lyon', ranks = 2}]\n");
+    write_file(folder.path() / "x.toml",
+               synthetic + "[topology]\nfile = 'sites.toml'\n");
+
+    const RunInput input = load_run_input(folder.path() / "x.toml", {});
+
+    EXPECT_EQ(input.topology.sites, (std::vector<SiteSpec>{{"lyon", 2}}));
+    EXPECT_EQ(input.topology.file, "");
+    EXPECT_EQ(parse(to_toml(input), {}), input);
+}
+
+}  // namespace
+}  // namespace fusionllm::test
