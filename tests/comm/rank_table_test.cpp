@@ -1,0 +1,114 @@
+#include "fusionllm/comm/rank_table.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace fusionllm::test {
+namespace {
+
+void meet(const mpi::Communicator& world) {
+    FUSIONLLM_MPI_CALL(MPI_Barrier(world.get()));
+}
+
+//! A child that ends at once; until `reap` it is a zombie.
+class Child {
+public:
+    //! Runs `body`, which must do nothing but plain memory accesses.
+    template <class Body>
+    explicit Child(Body body) : pid_(fork()) {
+        if (pid_ == 0) {
+            body();
+            _exit(0);
+        }
+        siginfo_t info{};
+        waitid(P_PID, pid_, &info, WEXITED | WNOWAIT);
+    }
+    int pid() const { return pid_; }
+    void reap() const { waitpid(pid_, nullptr, 0); }
+
+private:
+    int pid_;
+};
+
+TEST(RankTable, tells_a_rank_that_has_died_and_what_it_did) {
+    const auto world = mpi::Communicator::world();
+    RankTable table(world, "job/1:a b");
+    meet(world);
+    // Every rank stands for one whose process is a child that has ended.
+    const Child child([&] {
+        table.set_stage(7);
+        table.set_activity({4000000000u, Phase::backward, 0xfffffe});
+        table.enter();
+    });
+    meet(world);
+
+    const auto dead_zombies = table.find_dead();
+    meet(world);
+    child.reap();
+    meet(world);
+    const auto dead = table.find_dead();
+
+    ASSERT_EQ(std::ssize(dead), world.size());
+    EXPECT_EQ(dead, dead_zombies);
+    EXPECT_EQ(dead[world.rank()],
+              (RankStatus{world.rank(),
+                          child.pid(),
+                          7,
+                          {4000000000u, Phase::backward, 0xfffffe}}));
+}
+
+TEST(RankTable, does_not_miss_ranks_that_have_left_or_never_came) {
+    const auto world = mpi::Communicator::world();
+    RankTable table(world, "job");
+    const Child child([&] {
+        if (world.rank() % 2 == 0) {
+            table.enter();
+            table.leave();
+        }
+    });
+    child.reap();
+    meet(world);
+
+    EXPECT_TRUE(table.find_dead().empty());
+}
+
+TEST(RankTable, does_not_call_living_ranks_dead) {
+    const auto world = mpi::Communicator::world();
+    RankTable table(world, "job");
+    table.enter();
+    meet(world);
+
+    EXPECT_TRUE(table.find_dead().empty());
+    meet(world);
+}
+
+TEST(RankTable, lets_one_rank_report_a_death) {
+    const auto world = mpi::Communicator::world();
+    RankTable table(world, "job");
+    const Child child([&] { table.enter(); });
+    child.reap();
+    meet(world);
+    int num_claimed = 0;
+
+    for (const RankStatus& status : table.find_dead()) {
+        num_claimed += table.claim_report(status) ? 1 : 0;
+    }
+
+    FUSIONLLM_MPI_CALL(MPI_Allreduce(
+        MPI_IN_PLACE, &num_claimed, 1, MPI_INT, MPI_SUM, world.get()));
+    EXPECT_EQ(num_claimed, world.size());
+}
+
+TEST(RankTable, says_who_died_where_and_what_to_do) {
+    EXPECT_EQ(describe_death({3, 123, 3, {12, Phase::forward, 3}}, "h"),
+              "rank 3 (pid 123, host h) died in step 12 while F3 of stage 3; "
+              "continue with --resume from the last checkpoint");
+    EXPECT_EQ(describe_death({0, 9, -1, {0, Phase::start, 0}}, "h"),
+              "rank 0 (pid 9, host h) died in step 0 while start; "
+              "continue with --resume from the last checkpoint");
+}
+
+}  // namespace
+}  // namespace fusionllm::test
