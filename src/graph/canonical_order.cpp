@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <ranges>
 #include <tuple>
 
 #include "fusionllm/util/error.hpp"
@@ -138,14 +139,28 @@ std::vector<bool> find_main_ops(const Dependencies& dependencies,
     return is_main;
 }
 
+//! Ops on the longest way from each op to an end of the graph.
+std::vector<std::int64_t> find_heights(const Dependencies& dependencies,
+                                       const Positions& topological) {
+    std::vector<std::int64_t> heights(topological.size(), 0);
+    for (const std::size_t i : std::views::reverse(topological)) {
+        for (const std::size_t successor : dependencies.successors[i]) {
+            heights[i] = std::max(heights[i], heights[successor] + 1);
+        }
+    }
+    return heights;
+}
+
 class ListScheduler {
 public:
     ListScheduler(const std::vector<Value>& values,
                   const std::vector<Op>& ops,
-                  const Dependencies& dependencies)
+                  const Dependencies& dependencies,
+                  const std::vector<std::int64_t>& heights)
         : values_(values),
           ops_(ops),
           dependencies_(dependencies),
+          heights_(heights),
           is_done_(ops.size(), false),
           num_users_left_(values.size()) {
         for (std::size_t v = 0; v < values.size(); ++v) {
@@ -185,8 +200,9 @@ private:
     using Key = std::tuple<bool, std::int64_t, const std::string&>;
 
     /*!
-     * Ops that go on from a made value before ops that begin anew: a second
-     * chain, e.g. a decoder, is not begun before it is needed.
+     * Ops that go on from a made value before ops that begin anew, and of
+     * those the one farthest from the end: a second chain, e.g. a decoder, is
+     * not begun, and its value not held, before it is needed.
      */
     Key key(std::size_t op) const {
         std::int64_t live_bytes = 0;
@@ -206,7 +222,7 @@ private:
                 live_bytes -= bytes_of(value);
             }
         }
-        return {begins, live_bytes, ops_[op].name};
+        return {begins, begins ? -heights_[op] : live_bytes, ops_[op].name};
     }
 
     std::int64_t bytes_of(ValueId value) const {
@@ -236,8 +252,9 @@ private:
     const std::vector<Value>& values_;
     const std::vector<Op>& ops_;
     const Dependencies& dependencies_;
-    std::vector<bool> is_done_;                // by op
-    std::vector<std::size_t> num_users_left_;  // by value
+    const std::vector<std::int64_t>& heights_;  // by op
+    std::vector<bool> is_done_;                 // by op
+    std::vector<std::size_t> num_users_left_;   // by value
     Positions order_;
 };
 
@@ -250,7 +267,8 @@ std::vector<std::size_t> canonical_order(const std::string& graph_name,
     const Dependencies dependencies = find_dependencies(values.size(), ops);
     const Positions topological =
         topological_order(graph_name, ops, dependencies);
-    ListScheduler scheduler(values, ops, dependencies);
+    const auto heights = find_heights(dependencies, topological);
+    ListScheduler scheduler(values, ops, dependencies, heights);
     scheduler.run(find_main_ops(dependencies, topological, signature));
     scheduler.run(std::vector<bool>(ops.size(), true));
     return scheduler.order();

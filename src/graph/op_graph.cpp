@@ -190,14 +190,20 @@ OpGraph::OpGraph(std::string name,
     for (std::size_t v = 0; v < values.size(); ++v) {
         values_[new_ids[v].get()] = std::move(values[v]);
     }
+    for (Op& op : ops_) {
+        op = detail::with_inputs_mapped(std::move(op), new_id);
+        std::ranges::transform(op.outputs, op.outputs.begin(), new_id);
+    }
+    index_values();
+    has_gradient_ = detail::find_gradients(values_, ops_, signature_);
+}
+
+void OpGraph::index_values() {
     for (std::uint32_t i = 0; i < ops_.size(); ++i) {
-        Op& op = ops_[i] =
-            detail::with_inputs_mapped(std::move(ops_[i]), new_id);
-        for (ValueId& output : op.outputs) {
-            output = new_id(output);
+        for (const ValueId output : ops_[i].outputs) {
             producers_[output.get()] = OpId(i);
         }
-        for (const ValueId value : used_values(op)) {
+        for (const ValueId value : used_values(ops_[i])) {
             auto& users = users_[value.get()];
             if (users.empty() || users.back() != OpId(i)) {
                 users.push_back(OpId(i));
@@ -207,7 +213,6 @@ OpGraph::OpGraph(std::string name,
     for (std::size_t p = 0; p < signature_.parameters.size(); ++p) {
         parameter_[signature_.parameters[p].value.get()] = p;
     }
-    has_gradient_ = detail::find_gradients(values_, ops_, signature_);
 }
 
 std::optional<OpId> OpGraph::producer(ValueId id) const {

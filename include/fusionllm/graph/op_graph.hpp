@@ -55,11 +55,11 @@ struct GraphSignature {
  * alone (not of the order in which ops and values were given) and keeps the
  * bytes of live values low: ready ops are taken one by one, each time the one
  * that leaves the fewest live bytes, ties by name; ops that read no made value
- * come after those that do. An op that does not depend on both an input and a
- * parameter (a constant mask, labels given another shape) waits until just
- * before its first user, so that its output does not cross the cuts before.
- * Values are numbered as they come: inputs, parameters, outputs of ops in
- * order; so equal graphs compare equal.
+ * come after those that do, the one farthest from the end first. An op that
+ * does not depend on both an input and a parameter (a constant mask, labels
+ * given another shape) waits until just before its first user, so that its
+ * output does not cross the cuts before. Values are numbered as they come:
+ * inputs, parameters, outputs of ops in order; so equal graphs compare equal.
  * Stages are contiguous in this order, and gradient sums, clipping and random
  * keys follow it: so numbers never depend on a plan.
  *
@@ -92,6 +92,8 @@ public:
     friend bool operator==(const OpGraph&, const OpGraph&) = default;
 
 private:
+    void index_values();
+
     std::string name_;
     std::vector<Value> values_;
     std::vector<Op> ops_;
@@ -102,7 +104,21 @@ private:
     std::vector<bool> has_gradient_;                     // by value
 };
 
-//! One op a line; `parse_graph(to_text(g)) == g`.
+/*!
+ * One op a line; `parse_graph(to_text(g)) == g`. A graph with one op:
+ *
+ *     graph line
+ *     input %x f32[8,4]
+ *     label %labels i64[8]
+ *     parameter w %w f32[2,4] normal(0.02) decay
+ *     %y f32[8,2] = y aten::linear(%x, %w, None)
+ *     output %y
+ *
+ * Names with other characters than A-Z a-z 0-9 _.:/$+- are quoted, # begins a
+ * comment, lines may come in any order after the first. Lists are [1, 2],
+ * floats[0.5], bools[true] and values[%x, None]; a number with a point, inf or
+ * nan is a double, which keeps all its digits.
+ */
 std::string to_text(const OpGraph& graph);
 //! Throws `InputError` with the line number.
 OpGraph parse_graph(std::string_view text);
