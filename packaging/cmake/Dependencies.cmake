@@ -1,5 +1,6 @@
 # Every third-party package of the project, found once, here.
 find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(MPI REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)
 find_package(tomlplusplus REQUIRED)

@@ -45,11 +45,10 @@ c10::IValue to_ivalue(const Argument& argument) {
 //! Fit a constant to its schema type: a float parameter given an int, ...
 c10::IValue coerce(const c10::IValue& value, const c10::Argument& expected) {
     const c10::TypePtr type = expected.type();
-    const auto kind = type->kind() == c10::TypeKind::OptionalType
-                          ? type->castRaw<c10::OptionalType>()
-                                ->getElementType()
-                                ->kind()
-                          : type->kind();
+    const auto kind =
+        type->kind() == c10::TypeKind::OptionalType
+            ? type->castRaw<c10::OptionalType>()->getElementType()->kind()
+            : type->kind();
     if (kind == c10::TypeKind::FloatType && value.isInt()) {
         return static_cast<double>(value.toInt());
     }
@@ -98,10 +97,9 @@ c10::IValue list_of_values(
 }  // namespace
 
 bool has_operator(const std::string& target, const std::string& overload) {
-    return target == dropout_mask_target ||
-           c10::Dispatcher::singleton()
-               .findSchema({target, overload})
-               .has_value();
+    return target == dropout_mask_target || c10::Dispatcher::singleton()
+                                                .findSchema({target, overload})
+                                                .has_value();
 }
 
 OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
@@ -150,13 +148,14 @@ std::vector<at::Tensor> OpRunner::run_dropout_mask(
     const at::Tensor& like, const OpContext& context) const {
     const auto options = like.options().dtype(at::kFloat).requires_grad(false);
     if (!context.is_training) {
-        return {at::ones({}, options)};
+        // In full size: the mask may have to cross a cut.
+        return {at::ones(like.sizes(), options.dtype(like.scalar_type()))};
     }
     const at::Tensor mask = at::empty(like.sizes(), options);
-    const std::uint64_t key = derive_key(
-        derive_key(derive_key(context.seed, context.step),
-                   static_cast<std::uint64_t>(context.micro_batch)),
-        std::string_view(op_.name));
+    const std::uint64_t key =
+        derive_key(derive_key(derive_key(context.seed, context.step),
+                              static_cast<std::uint64_t>(context.micro_batch)),
+                   std::string_view(op_.name));
     (*context.fill_mask)(mask, key, std::get<double>(op_.arguments.at(1)));
     return {like.scalar_type() == at::kFloat ? mask
                                              : mask.to(like.scalar_type())};

@@ -29,8 +29,7 @@ public:
                 const UpdateInput& input) const override {
         at::Tensor gradient = input.gradient;
         if (options_.weight_decay != 0 && input.has_weight_decay) {
-            gradient =
-                gradient.add(parameter.value, options_.weight_decay);
+            gradient = gradient.add(parameter.value, options_.weight_decay);
         }
         if (options_.momentum != 0) {
             at::Tensor& momentum = parameter.state.at("momentum");
@@ -78,9 +77,8 @@ public:
             .addcmul_(input.gradient, input.gradient, 1 - options_.beta2);
         const double mean_scale = 1 - std::pow(options_.beta1, t);
         const double square_scale = 1 - std::pow(options_.beta2, t);
-        const at::Tensor denominator = square.sqrt()
-                                           .div_(std::sqrt(square_scale))
-                                           .add_(options_.epsilon);
+        const at::Tensor denominator =
+            square.sqrt().div_(std::sqrt(square_scale)).add_(options_.epsilon);
         parameter.value.addcdiv_(mean, denominator, -lr / mean_scale);
     }
 
@@ -99,6 +97,19 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options) {
                        options.kind,
                        did_you_mean(options.kind, {"sgd", "adamw"}));
     return std::make_unique<AdamW>(options);
+}
+
+std::map<std::string, TensorType> state_types(const OptimizerOptions& options,
+                                              const TensorType& parameter) {
+    if (options.kind == "adamw") {
+        return {{"exp_avg", parameter},
+                {"exp_avg_sq", parameter},
+                {"updates", {DType::f64, {}}}};
+    }
+    if (options.momentum != 0) {
+        return {{"momentum", parameter}};
+    }
+    return {};
 }
 
 double state_bytes_per_element(const OptimizerOptions& options) {

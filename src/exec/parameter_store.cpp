@@ -60,8 +60,8 @@ HostTensor initial_value(const OpGraph& graph,
             elements, count, initializer.kind == Kind::ones ? 1.0f : 0.0f);
         return result;
     }
-    const PhiloxKey key = make_philox_key(
-        derive_key(seed, std::string_view(parameter.name)));
+    const PhiloxKey key =
+        make_philox_key(derive_key(seed, std::string_view(parameter.name)));
     for (std::uint64_t i = 0; i < count; i += 4) {
         const PhiloxBlock counter{{static_cast<std::uint32_t>(i / 4),
                                    static_cast<std::uint32_t>(i >> 34),

@@ -44,8 +44,7 @@ Stage::Stage(const OpGraph& graph,
     for (std::size_t i = slice_.ops.end; i-- > slice_.ops.begin;) {
         const Op& op = graph.ops()[i];
         std::vector<ValueId> touched = used_values(op);
-        touched.insert(
-            touched.end(), op.outputs.begin(), op.outputs.end());
+        touched.insert(touched.end(), op.outputs.begin(), op.outputs.end());
         for (const ValueId value : touched) {
             if (seen.insert(value).second) {
                 dies_after_[i - slice_.ops.begin].push_back(value);
@@ -79,8 +78,8 @@ void Stage::check(const OpRunner& runner,
     const at::NoGradGuard no_grad;
     for (const at::Tensor& output : outputs) {
         // Masked attention holds -inf on purpose; NaN is never wanted.
-        const bool is_bad = output.is_floating_point() &&
-                            at::isnan(output).any().item<bool>();
+        const bool is_bad =
+            output.is_floating_point() && at::isnan(output).any().item<bool>();
         if (is_bad && !bad_op_) {
             bad_op_ = runner.op().name;
         }
@@ -113,8 +112,7 @@ std::vector<at::Tensor> Stage::run_ops(
             values_[graph_.signature().parameters[parameter].value.get()] =
                 parameters_.leaf(use);
         }
-        std::vector<at::Tensor> outputs =
-            runners_[i].run(tensor_of, context);
+        std::vector<at::Tensor> outputs = runners_[i].run(tensor_of, context);
         if (options_.check_ops) {
             check(runners_[i], outputs);
         }

@@ -14,19 +14,29 @@ namespace fusionllm {
 
 at::ScalarType to_scalar_type(DType dtype) {
     switch (dtype) {
-        case DType::f32: return at::kFloat;
-        case DType::f64: return at::kDouble;
-        case DType::f16: return at::kHalf;
-        case DType::bf16: return at::kBFloat16;
-        case DType::i64: return at::kLong;
-        case DType::i32: return at::kInt;
-        case DType::i16: return at::kShort;
-        case DType::i8: return at::kChar;
-        case DType::u8: return at::kByte;
-        case DType::boolean: return at::kBool;
+        case DType::f32:
+            return at::kFloat;
+        case DType::f64:
+            return at::kDouble;
+        case DType::f16:
+            return at::kHalf;
+        case DType::bf16:
+            return at::kBFloat16;
+        case DType::i64:
+            return at::kLong;
+        case DType::i32:
+            return at::kInt;
+        case DType::i16:
+            return at::kShort;
+        case DType::i8:
+            return at::kChar;
+        case DType::u8:
+            return at::kByte;
+        case DType::boolean:
+            return at::kBool;
     }
-    throw Error(fmt::format("no dtype has the number {}",
-                            static_cast<int>(dtype)));
+    throw Error(
+        fmt::format("no dtype has the number {}", static_cast<int>(dtype)));
 }
 
 DType to_dtype(at::ScalarType type) {
@@ -55,9 +65,8 @@ at::Device parse_device(const std::string& text, int local_rank) {
                        "\"cuda\"",
                        text);
     const int num_devices =
-        at::hasCUDA()
-            ? c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount()
-            : 0;
+        at::hasCUDA() ? c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount()
+                      : 0;
     FUSIONLLM_VALIDATE(num_devices > 0,
                        "[run] device is \"cuda\" but {}; use device = "
                        "\"cpu\", or build with -DFUSIONLLM_CUDA=ON against a "

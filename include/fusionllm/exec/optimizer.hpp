@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "fusionllm/exec/optimizer_options.hpp"
 #include "fusionllm/exec/parameter_store.hpp"
@@ -9,7 +11,7 @@ namespace fusionllm {
 
 //! What one update of one parameter takes.
 struct UpdateInput {
-    at::Tensor gradient;      //!< of the whole step, after clipping
+    at::Tensor gradient;  //!< of the whole step, after clipping
     double learning_rate = 0;
     bool has_weight_decay = true;
 };
@@ -26,6 +28,10 @@ public:
 
 //! Throws `InputError` for an unknown kind.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options);
+
+//! The state that `make_state` adds for a parameter of this type.
+std::map<std::string, TensorType> state_types(const OptimizerOptions& options,
+                                              const TensorType& parameter);
 
 //! Bytes of optimizer state for an f32 element: 0, 4 or 8.
 double state_bytes_per_element(const OptimizerOptions& options);

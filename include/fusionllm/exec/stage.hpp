@@ -54,6 +54,7 @@ public:
     ~Stage();
 
     const StageSlice& slice() const { return slice_; }
+    at::Device device() const { return options_.device; }
 
     /*!
      * Run the ops for one micro-batch and keep what backward needs.

@@ -29,9 +29,8 @@ at::Device parse_device(const std::string& text, int local_rank);
 std::vector<std::uint8_t> stride_order(const at::Tensor& tensor);
 
 //! Strides of a dense tensor whose dims lie in the given order.
-std::vector<std::int64_t> dense_strides(
-    const std::vector<std::int64_t>& sizes,
-    const std::vector<std::uint8_t>& order);
+std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& sizes,
+                                        const std::vector<std::uint8_t>& order);
 
 /*!
  * The tensor with dense memory and the canonical strides of its stride order.

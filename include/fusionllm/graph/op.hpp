@@ -45,8 +45,8 @@ using Argument = std::variant<NoArgument,
  * op name, element), the same on every rank and device; no gradient.
  */
 struct Op {
-    std::string name;    //!< unique in the graph, e.g. "h.3.attn.softmax"
-    std::string target;  //!< e.g. "aten::softmax"
+    std::string name;      //!< unique in the graph, e.g. "h.3.attn.softmax"
+    std::string target;    //!< e.g. "aten::softmax"
     std::string overload;  //!< e.g. "int"; often empty
     std::vector<Argument> arguments;
     //! One per returned tensor; the elements if the op returns a list.

@@ -31,8 +31,8 @@ struct TrainOptions {
     std::int64_t batch = 32;  //!< samples a step, over all micro-batches
     OptimizerOptions optimizer;
     LearningRate learning_rate;
-    double clip_norm = 0;             //!< 0 = off
-    std::int64_t evaluate_every = 0;  //!< 0 = never
+    double clip_norm = 0;               //!< 0 = off
+    std::int64_t evaluate_every = 0;    //!< 0 = never
     std::int64_t checkpoint_every = 0;  //!< 0 = only the final one
     std::int64_t checkpoint_keep = 2;
     bool check_ops = false;  //!< name the op that made a non-finite number

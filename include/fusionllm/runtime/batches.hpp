@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "fusionllm/data/dataset.hpp"
+#include "fusionllm/graph/op_graph.hpp"
+
+namespace fusionllm {
+
+/*!
+ * Samples of `dataset` at `positions`, stacked along a new first axis.
+ *
+ * \param fields which tensors of a sample, by `graph.signature().inputs`
+ * Throws `InputError` if the data set does not fit the graph's inputs.
+ */
+std::vector<HostTensor> make_batch(const OpGraph& graph,
+                                   const Dataset& dataset,
+                                   const std::vector<std::size_t>& samples,
+                                   const std::vector<ValueId>& fields);
+
+}  // namespace fusionllm

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/exec/optimizer_options.hpp"
+#include "fusionllm/io/checkpoint.hpp"
+#include "fusionllm/plan/plan.hpp"
+#include "fusionllm/runtime/trainer.hpp"
+
+namespace fusionllm {
+
+//! Where checkpoints go and what they are of.
+struct CheckpointerSetup {
+    const OpGraph& graph;
+    const Plan& plan;
+    const mpi::Communicator& group;  //!< of this rank
+    int group_index = 0;             //!< position in `plan.groups`
+    std::filesystem::path folder;    //!< ".../checkpoints"
+    std::size_t keep = 2;
+    OptimizerOptions optimizer;
+};
+
+/*!
+ * Writes a run's checkpoints: one HDF5 file a device group, in parallel, and
+ * one manifest.
+ *
+ * Sites need not share a disk: where the first rank of a group does not see
+ * the folder that rank 0 made, it keeps a folder of its own.
+ */
+class Checkpointer {
+public:
+    Checkpointer(Transport& transport, CheckpointerSetup setup);
+
+    /*!
+     * Collective over all ranks: write the checkpoint `manifest.step` of the
+     * tensors that each rank owns. Throws `Error` on all ranks if one fails;
+     * older checkpoints are then untouched.
+     */
+    void save(CheckpointManifest manifest,
+              const std::vector<NamedTensor>& mine);
+
+private:
+    bool open_folder(std::uint64_t step);
+    void throw_if_any(const std::string& problem);
+
+    Transport& transport_;
+    CheckpointerSetup setup_;
+    std::vector<TensorEntry> entries_;          // of this group
+    std::map<std::string, std::string> files_;  // tensor to file, of all
+};
+
+}  // namespace fusionllm

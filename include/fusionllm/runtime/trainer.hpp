@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fusionllm/comm/transport.hpp"
+#include "fusionllm/data/text.hpp"
+#include "fusionllm/plan/plan.hpp"
+#include "fusionllm/runtime/step_report.hpp"
+#include "fusionllm/runtime/train_options.hpp"
+#include "fusionllm/util/timing.hpp"
+
+namespace fusionllm {
+
+//! One line of metrics.jsonl.
+struct StepMetrics {
+    std::int64_t step = 0;  //!< updates tried so far, this one included
+    double loss = 0;        //!< mean over the batch, nats
+    double learning_rate = 0;
+    double grad_norm = 0;  //!< before clipping
+    double step_s = 0;
+    double tokens_per_s = 0;
+    std::optional<double> validation_loss;
+    std::string skipped;  //!< why the update was left out; "" if it was not
+};
+
+//! A tensor by the name it has in a checkpoint.
+struct NamedTensor {
+    std::string name;
+    HostTensor tensor;
+};
+
+/*!
+ * What the trainer tells and asks the program around it. Empty functions are
+ * not called.
+ */
+struct TrainerHooks {
+    //! Root only, after each step.
+    std::function<void(const StepMetrics&)> on_step;
+    //! Every rank: has a signal asked to stop?
+    std::function<StopRequest()> stop_requested;
+    //! Every rank: what it does now; called from two threads.
+    std::function<void(const Activity&)> on_activity;
+    /*!
+     * Every rank, collective: write a checkpoint after `step` updates from the
+     * tensors that this rank owns.
+     */
+    std::function<void(std::int64_t step, const std::vector<NamedTensor>&)>
+        save;
+    //! A tensor of the checkpoint to start from; empty to start anew.
+    std::function<HostTensor(const std::string& name)> load;
+};
+
+//! Where and on what a rank trains.
+struct TrainerSetup {
+    const OpGraph& graph;
+    const Plan& plan;
+    std::vector<DeviceId> device_of_rank;
+    std::string device = "cpu";  //!< "cpu" or "cuda"
+    int local_rank = 0;          //!< which device of its host
+    std::int64_t start_step = 0;
+    bool is_shuffled = true;
+    /*!
+     * Runs first on the compute thread; what it returns lives as long as that
+     * does: Kokkos, the number of threads. May be empty.
+     */
+    std::function<std::shared_ptr<void>()> compute_scope;
+    //! Called by the ranks that use inputs or labels, and only by them.
+    std::function<DatasetSplit()> load_data;
+};
+
+/*!
+ * The step loop of one rank: pipeline, gradient sums, one decision for all,
+ * update; evaluation and checkpoints at step boundaries.
+ *
+ * Collective over the transport's ranks, to construct and to run; rank 0 is
+ * the root. An exception on one rank leaves the others waiting: the caller
+ * ends the whole run.
+ */
+class Trainer {
+public:
+    Trainer(Transport& transport,
+            TrainerSetup setup,
+            TrainOptions options,
+            TrainerHooks hooks);
+    ~Trainer();
+
+    //! Train to `options.steps`; why it ended before, if it did.
+    StopRequest run();
+
+    //! Of the training data, equal on all ranks that read it.
+    std::uint64_t data_hash() const;
+    //! Updates tried so far.
+    std::int64_t step() const;
+    //! Every second of this rank since construction, by section.
+    const SectionTimer& sections() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+//! Checkpoint names: "parameters/NAME" and "optimizer/NAME/STATE".
+std::string parameter_tensor_name(const std::string& parameter);
+std::string state_tensor_name(const std::string& parameter,
+                              const std::string& state);
+
+}  // namespace fusionllm

@@ -1,0 +1,329 @@
+#include "fusionllm/runtime/trainer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "fusionllm/codec/dropout_mask.hpp"
+#include "fusionllm/comm/collectives.hpp"
+#include "fusionllm/exec/optimizer.hpp"
+#include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/runtime/batches.hpp"
+#include "fusionllm/runtime/gradient_exchange.hpp"
+#include "fusionllm/runtime/pipeline.hpp"
+#include "fusionllm/util/error.hpp"
+
+#include "data_agreement.hpp"
+#include "worker.hpp"
+
+namespace fusionllm {
+
+std::string parameter_tensor_name(const std::string& parameter) {
+    return "parameters/" + parameter;
+}
+
+std::string state_tensor_name(const std::string& parameter,
+                              const std::string& state) {
+    return "optimizer/" + parameter + "/" + state;
+}
+
+namespace {
+
+constexpr int root = 0;
+constexpr std::uint32_t report_slot = 1;
+constexpr std::uint32_t decision_slot = 2;
+constexpr std::uint32_t evaluation_slot = 3;
+
+// A large validation set is sampled evenly: this many batches tell enough.
+constexpr std::int64_t max_validation_batches = 100;
+
+}  // namespace
+
+struct Trainer::State {
+    State(Transport& transport_,
+          TrainerSetup setup_,
+          TrainOptions options_,
+          TrainerHooks hooks_)
+        : transport(transport_),
+          setup(std::move(setup_)),
+          options(std::move(options_)),
+          hooks(std::move(hooks_)),
+          role(make_rank_role(
+              setup.plan, setup.device_of_rank, transport_.rank())),
+          step(setup.start_step) {}
+
+    void start();
+    StepMetrics train_step();
+    StepReport report(const PipelineResult& result);
+    StepDecision decide_together(const StepReport& mine);
+    double evaluate();
+    void save();
+    std::vector<HostTensor> make_inputs(
+        const Dataset& dataset, const std::vector<std::size_t>& samples);
+    std::vector<std::size_t> training_samples(std::uint32_t micro_batch) const;
+    void say(Phase phase, std::uint32_t micro_batch = 0) const {
+        if (hooks.on_activity) {
+            hooks.on_activity(
+                {static_cast<std::uint32_t>(step), phase, micro_batch});
+        }
+    }
+    std::int64_t micro_batch_size() const {
+        return options.batch / setup.plan.micro_batches;
+    }
+    bool is_root() const { return transport.rank() == root; }
+
+    Transport& transport;
+    TrainerSetup setup;
+    TrainOptions options;
+    TrainerHooks hooks;
+    RankRole role;
+    std::int64_t step;  // updates tried
+    SectionTimer sections;
+    double begin_s = monotonic_s();
+    DataFacts data_facts;
+    std::int64_t tokens_per_step = 0;
+    std::vector<std::string> parameter_names;
+    std::unique_ptr<Worker> worker;  // none on a rank without a stage
+    DatasetSplit data;
+    std::optional<SampleOrder> order;
+    std::int64_t saved_step = -1;
+    StopRequest stop = StopRequest::none;  // the last decision's
+};
+
+Trainer::Trainer(Transport& transport,
+                 TrainerSetup setup,
+                 TrainOptions options,
+                 TrainerHooks hooks)
+    : state_(std::make_unique<State>(
+          transport, std::move(setup), std::move(options), std::move(hooks))) {
+    state_->start();
+}
+
+Trainer::~Trainer() = default;
+
+std::uint64_t Trainer::data_hash() const {
+    return state_->data_facts.hash;
+}
+
+std::int64_t Trainer::step() const {
+    return state_->step;
+}
+
+const SectionTimer& Trainer::sections() const {
+    return state_->sections;
+}
+
+void Trainer::State::start() {
+    const auto scope = sections.measure("start");
+    const GraphSignature& signature = setup.graph.signature();
+    for (const Parameter& parameter : signature.parameters) {
+        parameter_names.push_back(parameter.name);
+    }
+    if (!signature.inputs.empty()) {
+        tokens_per_step =
+            num_elements(setup.graph.value(signature.inputs.front()).type) *
+            setup.plan.micro_batches;
+    }
+    if (role.stage) {
+        worker = std::make_unique<Worker>(
+            transport,
+            WorkerSetup{setup.graph,
+                        setup.plan,
+                        role,
+                        options.seed,
+                        parse_device(setup.device, setup.local_rank),
+                        options.check_ops,
+                        options.optimizer,
+                        setup.compute_scope,
+                        hooks.load});
+        worker->pipeline().on_action([this](const Action& action) {
+            say(action.kind == ActionKind::forward ? Phase::forward
+                                                   : Phase::backward,
+                action.microbatch.get());
+        });
+    }
+    DataFacts mine;
+    if (worker && !worker->stage().slice().user_inputs.empty()) {
+        data = setup.load_data();
+        mine = facts_of(data);
+        order.emplace(options.seed,
+                      data.train->size(),
+                      setup.is_shuffled ? SampleOrder::Kind::shuffled
+                                        : SampleOrder::Kind::sequential);
+    }
+    data_facts = agree_on_data(transport, mine);
+}
+
+std::vector<HostTensor> Trainer::State::make_inputs(
+    const Dataset& dataset, const std::vector<std::size_t>& samples) {
+    return make_batch(
+        setup.graph, dataset, samples, worker->stage().slice().user_inputs);
+}
+
+std::vector<std::size_t> Trainer::State::training_samples(
+    std::uint32_t micro_batch) const {
+    std::vector<std::size_t> samples;
+    const std::int64_t first =
+        step * options.batch + micro_batch * micro_batch_size();
+    for (std::int64_t i = 0; i < micro_batch_size(); ++i) {
+        samples.push_back((*order)(static_cast<std::uint64_t>(first + i)));
+    }
+    return samples;
+}
+
+StepReport Trainer::State::report(const PipelineResult& result) {
+    StepReport report;
+    if (hooks.stop_requested) {
+        report.stop = hooks.stop_requested();
+    }
+    if (!worker) {
+        return report;
+    }
+    report.stage = static_cast<std::int32_t>(*role.stage);
+    report.loss_sum = result.loss_sum;
+    report.has_loss = worker->stage().has_loss() ? 1 : 0;
+    report.bad_activation = result.bad_activation;
+    report.bad_gradient = result.bad_gradient;
+    if (const auto& bad_op = worker->stage().first_bad_op()) {
+        report.bad_op = *bad_op;
+        worker->stage().clear_bad_op();
+    }
+    report.squares = worker->sum_gradients(step);
+    return report;
+}
+
+StepDecision Trainer::State::decide_together(const StepReport& mine) {
+    const auto packed = gather(transport, root, report_slot, pack(mine));
+    std::string answer;
+    if (is_root()) {
+        std::vector<StepReport> reports;
+        for (const std::string& bytes : packed) {
+            reports.push_back(unpack_report(bytes));
+        }
+        answer = pack(decide(reports,
+                             parameter_names,
+                             setup.plan.micro_batches,
+                             options.clip_norm));
+    }
+    return unpack_decision(
+        broadcast(transport, root, decision_slot, std::move(answer)));
+}
+
+StepMetrics Trainer::State::train_step() {
+    const double step_begin_s = monotonic_s();
+    PipelineResult result;
+    if (worker) {
+        const double begin = monotonic_s();
+        result = worker->train(step, [this](std::uint32_t micro_batch) {
+            return make_inputs(*data.train, training_samples(micro_batch));
+        });
+        const double busy = worker->take_busy_s(sections);
+        sections.add("bubble", monotonic_s() - begin - busy);
+    }
+    say(Phase::update);
+    StepReport mine;
+    {
+        const auto scope = sections.measure("gradients");
+        mine = report(result);
+    }
+    StepDecision decision;
+    {
+        const auto scope = sections.measure("synchronise");
+        decision = decide_together(mine);
+    }
+    const double rate =
+        learning_rate_at(options.learning_rate, step, options.steps);
+    if (worker) {
+        const auto scope = sections.measure("update");
+        worker->update(decision, rate);
+    }
+    ++step;
+    StepMetrics metrics;
+    metrics.step = step;
+    metrics.loss = decision.loss;
+    metrics.learning_rate = rate;
+    metrics.grad_norm = decision.grad_norm;
+    metrics.step_s = monotonic_s() - step_begin_s;
+    metrics.tokens_per_s =
+        static_cast<double>(tokens_per_step) / metrics.step_s;
+    metrics.skipped = decision.is_skipped != 0 ? decision.reason : "";
+    stop = decision.stop;
+    return metrics;
+}
+
+double Trainer::State::evaluate() {
+    const auto scope = sections.measure("evaluate");
+    say(Phase::evaluation);
+    const auto available = static_cast<std::int64_t>(
+        data_facts.validation_size / micro_batch_size());
+    const std::int64_t micro_batches =
+        std::min(available, max_validation_batches * setup.plan.micro_batches);
+    StepReport mine;
+    if (worker) {
+        const auto result = worker->evaluate(
+            micro_batches, step, [&](std::uint32_t micro_batch) {
+                std::vector<std::size_t> samples;
+                for (std::int64_t i = 0; i < micro_batch_size(); ++i) {
+                    samples.push_back(micro_batch * available / micro_batches *
+                                          micro_batch_size() +
+                                      i);
+                }
+                return make_inputs(*data.validation, samples);
+            });
+        mine.has_loss = worker->stage().has_loss() ? 1 : 0;
+        mine.loss_sum = result.loss_sum;
+    }
+    double loss = 0;
+    for (const std::string& bytes :
+         gather(transport, root, evaluation_slot, pack(mine))) {
+        const StepReport report = unpack_report(bytes);
+        loss += report.has_loss != 0 ? report.loss_sum : 0;
+    }
+    return loss / static_cast<double>(micro_batches);
+}
+
+void Trainer::State::save() {
+    if (!hooks.save || saved_step == step) {
+        return;
+    }
+    const auto scope = sections.measure("checkpoint");
+    say(Phase::checkpoint);
+    hooks.save(step,
+               worker ? worker->owned_tensors() : std::vector<NamedTensor>());
+    saved_step = step;
+}
+
+StopRequest Trainer::run() {
+    State& s = *state_;
+    StopRequest stop = StopRequest::none;
+    const auto is_due = [&](std::int64_t every) {
+        return every > 0 && s.step % every == 0;
+    };
+    while (s.step < s.options.steps && stop == StopRequest::none) {
+        StepMetrics metrics = s.train_step();
+        stop = s.stop;
+        const bool can_evaluate =
+            s.data_facts.validation_size >=
+            static_cast<std::uint64_t>(s.micro_batch_size());
+        if (is_due(s.options.evaluate_every) && can_evaluate) {
+            metrics.validation_loss = s.evaluate();
+        }
+        if (s.is_root() && s.hooks.on_step) {
+            const auto scope = s.sections.measure("report");
+            s.hooks.on_step(metrics);
+        }
+        if (is_due(s.options.checkpoint_every)) {
+            s.save();
+        }
+    }
+    s.save();
+    double accounted = 0;
+    for (const Section& section : s.sections.sections()) {
+        accounted += section.seconds;
+    }
+    s.sections.add("other", monotonic_s() - s.begin_s - accounted);
+    return s.step < s.options.steps ? stop : StopRequest::none;
+}
+
+}  // namespace fusionllm

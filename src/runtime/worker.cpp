@@ -1,0 +1,205 @@
+#include "worker.hpp"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "fusionllm/codec/dropout_mask.hpp"
+#include "fusionllm/codec/kokkos_scope.hpp"
+#include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/util/error.hpp"
+
+namespace fusionllm {
+namespace {
+
+//! The Kokkos kernel, where it can reach the mask; else by way of the host.
+void fill_mask(const at::Tensor& mask, std::uint64_t key, double p) {
+    const auto fill = [&](const at::Tensor& tensor, MemorySpace space) {
+        fill_dropout_mask({tensor.data_ptr<float>(),
+                           static_cast<std::size_t>(tensor.numel())},
+                          key,
+                          p,
+                          space);
+    };
+    if (mask.device().is_cpu()) {
+        fill(mask, MemorySpace::host);
+    } else if (kokkos_has_cuda()) {
+        fill(mask, MemorySpace::cuda);
+    } else {
+        const at::Tensor host =
+            at::empty(mask.sizes(), at::TensorOptions().dtype(at::kFloat));
+        fill(host, MemorySpace::host);
+        mask.copy_(host);
+    }
+}
+
+void load_into(at::Tensor& tensor,
+               const HostTensor& stored,
+               const std::string& name) {
+    FUSIONLLM_VALIDATE(
+        stored.type == type_of(tensor),
+        "tensor '{}' is {} in the checkpoint, but {} in this model; resume "
+        "with the [model] section that the checkpoint was made with",
+        name,
+        to_text(stored.type),
+        to_text(type_of(tensor)));
+    tensor.copy_(from_host(stored, tensor.device()));
+}
+
+}  // namespace
+
+Worker::Worker(Transport& transport, WorkerSetup setup)
+    : transport_(transport),
+      setup_(std::move(setup)),
+      compute_(wait_,
+               [scope = setup_.scope] {
+                   return scope ? scope() : std::shared_ptr<void>();
+               }),
+      schedule_(make_schedule(setup_.plan)),
+      optimizer_(make_optimizer(setup_.optimizer)) {
+    run([this] { make_parameters(); });
+    pipeline_ = std::make_unique<Pipeline>(transport_,
+                                           wait_,
+                                           compute_,
+                                           setup_.graph,
+                                           *stage_,
+                                           setup_.role.neighbours);
+    exchange_ = std::make_unique<GradientExchange>(
+        setup_.graph, setup_.plan, setup_.role, *parameters_);
+}
+
+Worker::~Worker() = default;
+
+void Worker::run(std::function<void()> task) {
+    compute_.run(std::move(task), [this] {
+        if (pipeline_) {
+            pipeline_->progress_sends();
+        }
+    });
+}
+
+void Worker::make_parameters() {
+    const StageSlice slice = make_slice(
+        setup_.graph, setup_.plan.placement.stages[*setup_.role.stage].ops);
+    parameters_ = std::make_unique<ParameterStore>(
+        setup_.graph, slice.parameter_uses, setup_.seed, setup_.device);
+    const auto& all = setup_.graph.signature().parameters;
+    for (const std::size_t index : parameters_->indices()) {
+        HeldParameter& held = parameters_->get(index);
+        optimizer_->make_state(held);
+        if (!setup_.load) {
+            continue;
+        }
+        const std::string name = parameter_tensor_name(all[index].name);
+        load_into(held.value, setup_.load(name), name);
+        for (auto& [state, tensor] : held.state) {
+            const std::string key = state_tensor_name(all[index].name, state);
+            load_into(tensor, setup_.load(key), key);
+        }
+    }
+    StageOptions options;
+    options.device = setup_.device;
+    options.seed = setup_.seed;
+    options.micro_batches = setup_.plan.micro_batches;
+    options.fill_mask = fill_mask;
+    options.check_ops = setup_.check_ops;
+    stage_ = std::make_unique<Stage>(
+        setup_.graph, slice, *parameters_, std::move(options));
+}
+
+PipelineResult Worker::train(std::int64_t step,
+                             const Pipeline::MakeInputs& make_inputs) {
+    return pipeline_->train(schedule_.actions[*setup_.role.stage],
+                            static_cast<std::uint64_t>(step),
+                            make_inputs);
+}
+
+PipelineResult Worker::evaluate(std::int64_t micro_batches,
+                                std::int64_t step,
+                                const Pipeline::MakeInputs& make_inputs) {
+    const auto result = pipeline_->evaluate(static_cast<int>(micro_batches),
+                                            static_cast<std::uint64_t>(step),
+                                            make_inputs);
+    compute_.timer() = SectionTimer();
+    return result;
+}
+
+std::vector<std::pair<std::uint32_t, double>> Worker::sum_gradients(
+    std::int64_t step) {
+    gradients_ = exchange_->sum(transport_,
+                                wait_,
+                                compute_,
+                                *pipeline_,
+                                static_cast<std::uint64_t>(step));
+    std::vector<std::pair<std::uint32_t, double>> squares;
+    run([&] {
+        for (std::size_t i = 0; i < gradients_.size(); ++i) {
+            const std::size_t parameter = parameters_->indices()[i];
+            if (!gradients_[i].defined() || !exchange_->is_owner(parameter)) {
+                continue;
+            }
+            const double norm =
+                at::linalg_vector_norm(
+                    gradients_[i], 2, c10::nullopt, false, at::kDouble)
+                    .item<double>();
+            squares.emplace_back(static_cast<std::uint32_t>(parameter),
+                                 norm * norm);
+        }
+    });
+    return squares;
+}
+
+void Worker::update(const StepDecision& decision, double learning_rate) {
+    run([&] {
+        const at::NoGradGuard no_grad;
+        const auto& all = setup_.graph.signature().parameters;
+        for (std::size_t i = 0; i < gradients_.size(); ++i) {
+            if (decision.is_skipped != 0 || !gradients_[i].defined()) {
+                continue;
+            }
+            const std::size_t index = parameters_->indices()[i];
+            UpdateInput input;
+            input.gradient = decision.scale == 1
+                                 ? gradients_[i]
+                                 : gradients_[i].mul(decision.scale);
+            input.learning_rate = learning_rate;
+            input.has_weight_decay = all[index].has_weight_decay;
+            optimizer_->update(parameters_->get(index), input);
+        }
+        gradients_.clear();
+        parameters_->clear_gradients();
+    });
+}
+
+std::vector<NamedTensor> Worker::owned_tensors() {
+    std::vector<NamedTensor> tensors;
+    run([&] {
+        const auto& all = setup_.graph.signature().parameters;
+        for (const std::size_t index : parameters_->indices()) {
+            if (!exchange_->is_owner(index)) {
+                continue;
+            }
+            const HeldParameter& held = parameters_->get(index);
+            const std::string& name = all[index].name;
+            tensors.push_back(
+                {parameter_tensor_name(name), to_host(held.value)});
+            for (const auto& [state, tensor] : held.state) {
+                tensors.push_back(
+                    {state_tensor_name(name, state), to_host(tensor)});
+            }
+        }
+    });
+    return tensors;
+}
+
+double Worker::take_busy_s(SectionTimer& sections) {
+    double busy = 0;
+    for (const Section& section : compute_.timer().sections()) {
+        busy += section.seconds;
+    }
+    sections.merge(compute_.timer());
+    compute_.timer() = SectionTimer();
+    return busy;
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fusionllm/exec/optimizer.hpp"
+#include "fusionllm/exec/stage.hpp"
+#include "fusionllm/runtime/gradient_exchange.hpp"
+#include "fusionllm/runtime/pipeline.hpp"
+#include "fusionllm/runtime/rank_role.hpp"
+#include "fusionllm/runtime/trainer.hpp"
+
+namespace fusionllm {
+
+//! What a rank with a stage is made of.
+struct WorkerSetup {
+    const OpGraph& graph;
+    const Plan& plan;
+    RankRole role;
+    std::uint64_t seed = 0;
+    at::Device device{at::kCPU};
+    bool check_ops = false;
+    OptimizerOptions optimizer;
+    std::function<std::shared_ptr<void>()> scope;
+    std::function<HostTensor(const std::string&)> load;
+};
+
+/*!
+ * The part of a rank that computes: compute thread, stage, parameters and
+ * their updates. Its functions are called by the main thread; everything on
+ * tensors happens on the compute thread.
+ */
+class Worker {
+public:
+    Worker(Transport& transport, WorkerSetup setup);
+    ~Worker();
+
+    Stage& stage() { return *stage_; }
+    Pipeline& pipeline() { return *pipeline_; }
+
+    PipelineResult train(std::int64_t step,
+                         const Pipeline::MakeInputs& make_inputs);
+    PipelineResult evaluate(std::int64_t micro_batches,
+                            std::int64_t step,
+                            const Pipeline::MakeInputs& make_inputs);
+    //! Add up the uses; (parameter, sum of squares) of those it owns.
+    std::vector<std::pair<std::uint32_t, double>> sum_gradients(
+        std::int64_t step);
+    //! Apply the decision; forgets the gradients.
+    void update(const StepDecision& decision, double learning_rate);
+    //! Copies of parameters and optimizer state that this rank owns.
+    std::vector<NamedTensor> owned_tensors();
+    //! Move the compute thread's sections since the last call; their sum.
+    double take_busy_s(SectionTimer& sections);
+
+private:
+    void make_parameters();
+    void run(std::function<void()> task);
+
+    Transport& transport_;
+    WorkerSetup setup_;
+    IdleWait wait_;
+    ComputeThread compute_;
+    Schedule schedule_;
+    std::unique_ptr<Optimizer> optimizer_;
+    std::unique_ptr<ParameterStore> parameters_;
+    std::unique_ptr<Stage> stage_;
+    std::unique_ptr<Pipeline> pipeline_;
+    std::unique_ptr<GradientExchange> exchange_;
+    std::vector<at::Tensor> gradients_;  // by parameters_->indices()
+};
+
+}  // namespace fusionllm

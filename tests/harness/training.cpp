@@ -1,0 +1,81 @@
+#include "training.hpp"
+
+#include <mutex>
+
+#include "fusionllm/codec/kokkos_scope.hpp"
+#include "fusionllm/comm/loopback.hpp"
+#include "fusionllm/cost/workload.hpp"
+#include "fusionllm/exec/threads.hpp"
+#include "fusionllm/plan/make_plan.hpp"
+
+namespace fusionllm::test {
+
+void start_kokkos() {
+    static const KokkosScope scope(1);
+}
+
+TrainingCase make_hard_case() {
+    TrainingCase training;
+    training.model.layers = 3;
+    training.model.width = 32;
+    training.model.heads = 2;
+    training.model.context = 16;
+    training.model.vocabulary = 64;
+    training.model.dropout = 0.1;
+    training.options.steps = 3;
+    training.options.batch = 8;
+    training.options.clip_norm = 0.5;
+    training.options.optimizer.weight_decay = 0.1;
+    training.options.learning_rate.peak = 1e-2;
+    training.options.evaluate_every = 2;
+    return training;
+}
+
+TrainingResult train(const TrainingCase& training) {
+    start_kokkos();
+    const OpGraph graph = make_gpt2(
+        training.model, training.options.batch / training.micro_batches);
+    const Topology topology = make_uniform_topology(training.ranks);
+    const Plan plan = make_plan(graph,
+                                estimate_workload(graph),
+                                topology,
+                                training.partition,
+                                training.schedule,
+                                training.micro_batches);
+    TrainingResult result;
+    std::mutex mutex;
+    run_loopback(training.ranks, [&](Transport& transport) {
+        TrainerSetup setup{
+            graph, plan, {}, training.device, 0, 0, true, {}, {}};
+        for (int rank = 0; rank < training.ranks; ++rank) {
+            setup.device_of_rank.emplace_back(rank);
+        }
+        setup.compute_scope = [] {
+            set_num_threads(1);
+            return std::shared_ptr<void>();
+        };
+        setup.load_data = [&] {
+            return make_synthetic_dataset(training.options.seed,
+                                          training.model.context,
+                                          training.model.vocabulary,
+                                          0.001);
+        };
+        TrainerHooks hooks;
+        hooks.on_step = [&](const StepMetrics& metrics) {
+            const std::lock_guard lock(mutex);
+            result.metrics.push_back(metrics);
+        };
+        hooks.save = [&](std::int64_t, const std::vector<NamedTensor>& mine) {
+            const std::lock_guard lock(mutex);
+            for (const NamedTensor& tensor : mine) {
+                result.tensors[tensor.name] = tensor.tensor;
+            }
+        };
+        Trainer trainer(
+            transport, std::move(setup), training.options, std::move(hooks));
+        trainer.run();
+    });
+    return result;
+}
+
+}  // namespace fusionllm::test

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fusionllm/graph/gpt2.hpp"
+#include "fusionllm/plan/plan.hpp"
+#include "fusionllm/runtime/trainer.hpp"
+
+namespace fusionllm::test {
+
+//! A training run of a small GPT-2 on made-up sequences, over loopback.
+struct TrainingCase {
+    Gpt2Options model;
+    int ranks = 1;
+    std::string schedule = "1f1b";
+    std::string partition = "equal_ops";
+    int micro_batches = 4;
+    TrainOptions options;
+    std::string device = "cpu";
+};
+
+//! Everything that the laws compare, bit by bit.
+struct TrainingResult {
+    std::vector<StepMetrics> metrics;
+    std::map<std::string, HostTensor> tensors;  //!< parameters and state
+};
+
+//! A case with all that makes a law hard: dropout, tied embeddings, clipping.
+TrainingCase make_hard_case();
+
+//! Kokkos for all threads of this process; call it before `train`.
+void start_kokkos();
+
+TrainingResult train(const TrainingCase& training);
+
+}  // namespace fusionllm::test

@@ -1,0 +1,97 @@
+// Law 1: losses, gradients (by their norm) and parameters are bitwise equal for
+// every number of stages, every partition and every schedule.
+
+#include <bit>
+
+#include <gtest/gtest.h>
+
+#include "training.hpp"
+
+namespace fusionllm::test {
+namespace {
+
+void expect_bitwise_equal(const TrainingResult& actual,
+                          const TrainingResult& expected) {
+    ASSERT_EQ(actual.metrics.size(), expected.metrics.size());
+    for (std::size_t i = 0; i < expected.metrics.size(); ++i) {
+        const StepMetrics& a = actual.metrics[i];
+        const StepMetrics& e = expected.metrics[i];
+        EXPECT_EQ(std::bit_cast<std::uint64_t>(a.loss),
+                  std::bit_cast<std::uint64_t>(e.loss))
+            << "loss of step " << e.step << ": " << a.loss << ", " << e.loss;
+        EXPECT_EQ(std::bit_cast<std::uint64_t>(a.grad_norm),
+                  std::bit_cast<std::uint64_t>(e.grad_norm))
+            << "grad_norm of step " << e.step;
+        EXPECT_EQ(a.validation_loss, e.validation_loss);
+    }
+    ASSERT_EQ(actual.tensors.size(), expected.tensors.size());
+    for (const auto& [name, tensor] : expected.tensors) {
+        EXPECT_EQ(actual.tensors.at(name), tensor) << name;
+    }
+}
+
+struct Way {
+    int ranks;
+    std::string schedule;
+    std::string partition;
+};
+
+class PartitionInvariance : public testing::TestWithParam<Way> {};
+
+TEST_P(PartitionInvariance, gives_the_bits_of_one_stage) {
+    static const TrainingResult expected = train(make_hard_case());
+    TrainingCase training = make_hard_case();
+    training.ranks = GetParam().ranks;
+    training.schedule = GetParam().schedule;
+    training.partition = GetParam().partition;
+
+    const TrainingResult actual = train(training);
+
+    expect_bitwise_equal(actual, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways,
+                         PartitionInvariance,
+                         testing::Values(Way{1, "gpipe", "equal_ops"},
+                                         Way{2, "1f1b", "equal_ops"},
+                                         Way{2, "gpipe", "equal_flops"},
+                                         Way{3, "1f1b", "equal_flops"},
+                                         Way{3, "gpipe", "equal_ops"},
+                                         Way{4, "1f1b", "equal_ops"},
+                                         Way{4, "gpipe", "equal_flops"},
+                                         Way{7, "1f1b", "equal_ops"},
+                                         Way{7, "gpipe", "equal_ops"},
+                                         Way{7, "1f1b", "equal_flops"},
+                                         Way{48, "1f1b", "equal_ops"}),
+                         [](const auto& info) {
+                             return std::to_string(info.param.ranks) + "_" +
+                                    info.param.schedule + "_" +
+                                    info.param.partition;
+                         });
+
+TEST(Training, learns_and_depends_on_the_seed) {
+    TrainingCase training = make_hard_case();
+    training.options.steps = 12;
+    const TrainingResult first = train(training);
+    training.options.seed = 2;
+    const TrainingResult second = train(training);
+
+    EXPECT_LT(first.metrics.back().loss, first.metrics.front().loss);
+    EXPECT_NE(first.metrics.front().loss, second.metrics.front().loss);
+}
+
+TEST(Training, untied_embeddings_and_sgd_are_invariant_too) {
+    TrainingCase training = make_hard_case();
+    training.model.tie_embeddings = false;
+    training.options.optimizer.kind = "sgd";
+    training.options.optimizer.momentum = 0.9;
+    const TrainingResult expected = train(training);
+    training.ranks = 5;
+
+    const TrainingResult actual = train(training);
+
+    expect_bitwise_equal(actual, expected);
+}
+
+}  // namespace
+}  // namespace fusionllm::test
