@@ -21,12 +21,13 @@ public:
 
     int count() const { return count_; }
     MPI_Datatype get() const { return type_; }
-    //! Bytes that a receive of this type got.
-    std::size_t received_bytes(const MPI_Status& status) const;
 
 private:
     int count_;
     MPI_Datatype type_ = MPI_BYTE;
 };
+
+//! Bytes of the message that the status is about.
+std::size_t received_bytes(const MPI_Status& status);
 
 }  // namespace fusionllm::detail

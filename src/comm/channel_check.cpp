@@ -23,6 +23,21 @@ void check_address(int peer, int num_ranks, Channel channel) {
     }
 }
 
+std::string describe_too_long(int own_rank,
+                              int source,
+                              Channel channel,
+                              std::size_t num_bytes,
+                              std::size_t max_bytes) {
+    return fmt::format(
+        "rank {} got a message of {} bytes from rank {} on {}, where at most "
+        "{} bytes were expected; check that both ranks have the same plan",
+        own_rank,
+        num_bytes,
+        source,
+        to_text(channel),
+        max_bytes);
+}
+
 std::string to_text(Channel channel) {
     return fmt::format(
         "{} channel {}", fusionllm::to_text(channel.kind), channel.slot);

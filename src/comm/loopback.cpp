@@ -92,15 +92,11 @@ public:
             message_ = hub_->collect(lane_, ticket_);
         }
         if (message_ && message_->size() > max_bytes_) {
-            throw Error(fmt::format(
-                "rank {} got a message of {} bytes from rank {} on {}, where "
-                "at most {} bytes were expected; check that both ranks have "
-                "the same plan",
-                lane_.destination,
-                message_->size(),
-                lane_.source,
-                detail::to_text(lane_.channel),
-                max_bytes_));
+            throw Error(detail::describe_too_long(lane_.destination,
+                                                  lane_.source,
+                                                  lane_.channel,
+                                                  message_->size(),
+                                                  max_bytes_));
         }
         return message_.has_value();
     }

@@ -3,32 +3,22 @@
 #include <algorithm>
 #include <climits>
 #include <map>
-#include <optional>
 #include <set>
 #include <utility>
 
 #include "fusionllm/util/error.hpp"
 
-#include "byte_type.hpp"
 #include "channel_check.hpp"
+#include "mpi_link.hpp"
 #include "self_transport.hpp"
 
 namespace fusionllm {
 namespace {
 
-using detail::ByteType;
+using detail::MpiLink;
 using mpi::Communicator;
 
 constexpr std::size_t largest_block_bytes = std::size_t{1} << 30;
-
-//! Tag of all messages of a channel: the kind above the slot.
-int tag_of(Channel channel) {
-    const auto kind = static_cast<std::uint32_t>(channel.kind);
-    return static_cast<int>(kind * detail::num_slots + channel.slot);
-}
-
-constexpr int largest_tag =
-    static_cast<int>(num_message_kinds * detail::num_slots) - 1;
 
 void check_tags(const Communicator& world) {
     int* tag_upper_bound = nullptr;
@@ -36,11 +26,11 @@ void check_tags(const Communicator& world) {
     FUSIONLLM_MPI_CALL(MPI_Comm_get_attr(
         world.get(), MPI_TAG_UB, &tag_upper_bound, &has_bound));
     FUSIONLLM_VALIDATE(
-        has_bound != 0 && *tag_upper_bound >= largest_tag,
+        has_bound != 0 && *tag_upper_bound >= detail::largest_tag,
         "this MPI library has message tags up to {} only, and {} are needed; "
         "choose another transport of MPI, e.g. mpirun --mca pml ob1",
         has_bound != 0 ? *tag_upper_bound : 0,
-        largest_tag);
+        detail::largest_tag);
 }
 
 //! Throws `InputError`; looks only at what all ranks have in common.
@@ -69,127 +59,6 @@ void check_layout(const GroupLayout& layout, int num_ranks) {
     }
 }
 
-//! What an error has to name.
-struct Address {
-    int rank;
-    int peer;
-    Channel channel;
-};
-
-//! The part that sends and receives share: an MPI request and its buffer.
-class MpiOperation final : public detail::Operation {
-public:
-    static std::unique_ptr<MpiOperation> send(const Communicator& communicator,
-                                              int remote_rank,
-                                              const Address& address,
-                                              Buffer message,
-                                              std::size_t block_bytes) {
-        auto self = std::make_unique<MpiOperation>(
-            address, std::move(message), block_bytes);
-        FUSIONLLM_MPI_CALL(MPI_Isend(self->buffer_.data(),
-                                     self->type_.count(),
-                                     self->type_.get(),
-                                     remote_rank,
-                                     tag_of(address.channel),
-                                     communicator.get(),
-                                     &self->request_));
-        return self;
-    }
-
-    static std::unique_ptr<MpiOperation> receive(
-        const Communicator& communicator,
-        int remote_rank,
-        const Address& address,
-        std::size_t max_bytes,
-        std::size_t block_bytes) {
-        auto self = std::make_unique<MpiOperation>(
-            address, Buffer(max_bytes), block_bytes);
-        self->is_receive_ = true;
-        FUSIONLLM_MPI_CALL(MPI_Irecv(self->buffer_.data(),
-                                     self->type_.count(),
-                                     self->type_.get(),
-                                     remote_rank,
-                                     tag_of(address.channel),
-                                     communicator.get(),
-                                     &self->request_));
-        return self;
-    }
-
-    MpiOperation(const Address& address, Buffer buffer, std::size_t block_bytes)
-        : address_(address),
-          buffer_(std::move(buffer)),
-          type_(buffer_.size(), block_bytes) {}
-
-    bool test() override {
-        if (failure_) {
-            throw Error(*failure_);
-        }
-        if (request_ == MPI_REQUEST_NULL) {
-            return true;
-        }
-        int is_done = 0;
-        MPI_Status status{};
-        const int code = MPI_Test(&request_, &is_done, &status);
-        if (code != MPI_SUCCESS) {
-            fail(code);
-        }
-        if (is_done != 0 && is_receive_) {
-            buffer_.shrink(type_.received_bytes(status));
-        }
-        return is_done != 0;
-    }
-
-    Buffer take() override {
-        FUSIONLLM_EXPECTS(request_ == MPI_REQUEST_NULL && !failure_);
-        return is_receive_ ? std::move(buffer_) : Buffer();
-    }
-
-    void leak() override {
-        if (request_ != MPI_REQUEST_NULL) {
-            static_cast<void>(new Buffer(std::move(buffer_)));
-        }
-    }
-
-private:
-    [[noreturn]] void fail(int code) {
-        int error_class = MPI_SUCCESS;
-        MPI_Error_class(code, &error_class);
-        if (error_class == MPI_ERR_TRUNCATE) {
-            failure_ = fmt::format(
-                "rank {} got a message from rank {} on {} that is longer than "
-                "the {} bytes expected; check that both ranks have the same "
-                "plan",
-                address_.rank,
-                address_.peer,
-                detail::to_text(address_.channel),
-                buffer_.size());
-            // The message has come and is gone: nobody writes to the buffer.
-            if (request_ != MPI_REQUEST_NULL) {
-                MPI_Request_free(&request_);
-            }
-        } else {
-            failure_ = fmt::format(
-                "rank {} could not {} {} bytes {} rank {} on {}: {}; check "
-                "that the rank is alive and the network is up",
-                address_.rank,
-                is_receive_ ? "receive" : "send",
-                buffer_.size(),
-                is_receive_ ? "from" : "to",
-                address_.peer,
-                detail::to_text(address_.channel),
-                mpi::Error(code, "MPI_Test").what());
-        }
-        throw Error(*failure_);
-    }
-
-    Address address_;
-    Buffer buffer_;
-    ByteType type_;
-    bool is_receive_ = false;
-    MPI_Request request_ = MPI_REQUEST_NULL;
-    std::optional<std::string> failure_;
-};
-
 }  // namespace
 
 struct MpiTransport::State {
@@ -199,8 +68,13 @@ struct MpiTransport::State {
           size(world.size()),
           block_bytes(bytes),
           self(detail::make_self_transport(rank, size)),
-          group(world.split(layout.group_of_rank[rank])) {
+          group(make_link(world.split(layout.group_of_rank[rank]))) {
         connect(world);
+    }
+
+    std::shared_ptr<MpiLink> make_link(Communicator communicator) const {
+        return std::make_shared<MpiLink>(
+            std::move(communicator), rank, block_bytes);
     }
 
     void connect(const Communicator& world) {
@@ -213,22 +87,23 @@ struct MpiTransport::State {
             const int own = groups[rank];
             if (own == a || own == b) {
                 const int other = own == a ? b : a;
-                const auto leader = std::ranges::find(groups, other);
-                const auto leader_rank =
-                    static_cast<int>(leader - groups.begin());
-                links.emplace(other, group.connect(world, leader_rank, tag));
+                const auto leader = static_cast<int>(
+                    std::ranges::find(groups, other) - groups.begin());
+                links.emplace(other,
+                              make_link(group->communicator().connect(
+                                  world, leader, tag)));
             }
             ++tag;
         }
     }
 
-    //! The communicator that leads to the peer.
-    const Communicator& route(int peer, Channel channel) const {
+    //! What leads to the peer.
+    MpiLink& route(int peer, Channel channel) const {
         detail::check_address(peer, size, channel);
         const int own = layout.group_of_rank[rank];
         const int other = layout.group_of_rank[peer];
         if (own == other) {
-            return group;
+            return *group;
         }
         const auto link = links.find(other);
         if (link == links.end()) {
@@ -242,14 +117,16 @@ struct MpiTransport::State {
                 std::min(own, other),
                 std::max(own, other)));
         }
-        return link->second;
+        return *link->second;
     }
 
-    //! The peer's rank inside its group: ranks keep their order there.
-    int rank_in_group(int peer) const {
+    //! Ranks keep their order inside their group.
+    detail::Peer peer(int rank_of_peer) const {
         const auto& groups = layout.group_of_rank;
-        return static_cast<int>(
-            std::count(groups.begin(), groups.begin() + peer, groups[peer]));
+        const auto begin = groups.begin();
+        const auto num_before =
+            std::count(begin, begin + rank_of_peer, groups[rank_of_peer]);
+        return {static_cast<int>(num_before), rank_of_peer};
     }
 
     GroupLayout layout;
@@ -257,8 +134,8 @@ struct MpiTransport::State {
     int size;
     std::size_t block_bytes;
     std::unique_ptr<Transport> self;
-    Communicator group;
-    std::map<int, Communicator> links;  //!< by the other group
+    std::shared_ptr<MpiLink> group;
+    std::map<int, std::shared_ptr<MpiLink>> links;  //!< by the other group
 };
 
 MpiTransport::MpiTransport(const Communicator& world, GroupLayout layout)
@@ -287,12 +164,8 @@ Request MpiTransport::send(int destination, Channel channel, Buffer message) {
     if (destination == state_->rank) {
         return state_->self->send(destination, channel, std::move(message));
     }
-    const Communicator& communicator = state_->route(destination, channel);
-    return Request(MpiOperation::send(communicator,
-                                      state_->rank_in_group(destination),
-                                      {state_->rank, destination, channel},
-                                      std::move(message),
-                                      state_->block_bytes));
+    MpiLink& link = state_->route(destination, channel);
+    return link.send(state_->peer(destination), channel, std::move(message));
 }
 
 Request MpiTransport::receive(int source,
@@ -301,16 +174,12 @@ Request MpiTransport::receive(int source,
     if (source == state_->rank) {
         return state_->self->receive(source, channel, max_bytes);
     }
-    const Communicator& communicator = state_->route(source, channel);
-    return Request(MpiOperation::receive(communicator,
-                                         state_->rank_in_group(source),
-                                         {state_->rank, source, channel},
-                                         max_bytes,
-                                         state_->block_bytes));
+    MpiLink& link = state_->route(source, channel);
+    return link.receive(state_->peer(source), channel, max_bytes);
 }
 
 const Communicator& MpiTransport::group() const {
-    return state_->group;
+    return state_->group->communicator();
 }
 
 }  // namespace fusionllm

@@ -169,6 +169,7 @@ inline void refuses_a_message_that_is_too_long(Transport& transport) {
             const std::string text = error.what();
             const std::vector<std::string> parts{
                 fmt::format(" {} bytes", room),
+                fmt::format(" {} bytes", room + 1),
                 fmt::format("from rank {}", peer),
                 "gradient channel 5"};
             for (const std::string& part : parts) {

@@ -27,7 +27,8 @@ struct GroupLayout {
  * A message to a group without an intercommunicator throws `Error`.
  *
  * A message is one MPI message, also above INT_MAX bytes; it is then made of
- * blocks in a derived datatype. Receives are posted at once.
+ * blocks in a derived datatype. A receive takes memory when its message has
+ * come, as much as the message has bytes.
  *
  * Collective to construct over `world`; throws `InputError` on all ranks if
  * the layout makes no sense or MPI offers too few tags. The destructor frees

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/comm/transport.hpp"
+
+#include "channel_check.hpp"
+
+namespace fusionllm::detail {
+
+class Arrival;
+
+//! The other end of a message: its rank in the communicator and in the run.
+struct Peer {
+    int rank_in_group;
+    int rank;
+};
+
+/*!
+ * Messages through one communicator.
+ *
+ * Receives are matched by MPI_Improbe instead of being posted by MPI_Irecv:
+ * where a posted message is longer than its buffer, Open MPI 4.1.4 writes past
+ * the end before it says MPI_ERR_TRUNCATE (single-copy transfers between
+ * processes of one host). So the length is known before the buffer is made;
+ * it also has no byte too many. Every test of an unmatched receive starts all
+ * receives of the link whose message has come, as posted ones would start.
+ */
+class MpiLink : public std::enable_shared_from_this<MpiLink> {
+public:
+    //! `own_rank` in the run is for the texts of errors.
+    MpiLink(mpi::Communicator communicator,
+            int own_rank,
+            std::size_t block_bytes);
+
+    Request send(const Peer& to, Channel channel, Buffer message);
+    Request receive(const Peer& from, Channel channel, std::size_t max_bytes);
+
+    //! Give every message that has come to the first receive of its lane.
+    void match_arrivals();
+
+    const mpi::Communicator& communicator() const { return communicator_; }
+
+private:
+    //! Messages of one source on one channel, in order. One of both is empty.
+    struct Lane {
+        std::deque<std::shared_ptr<Arrival>> waiting;
+        std::deque<std::pair<MPI_Message, std::size_t>> early;
+    };
+
+    mpi::Communicator communicator_;
+    int own_rank_;
+    std::size_t block_bytes_;
+    std::map<std::pair<int, int>, Lane> lanes_;  //!< by source and tag
+};
+
+//! Tag of all messages of a channel: the kind above the slot.
+int tag_of(Channel channel);
+
+inline constexpr int largest_tag =
+    static_cast<int>(num_message_kinds * num_slots) - 1;
+
+}  // namespace fusionllm::detail
