@@ -1,0 +1,383 @@
+// What does the pipeline cost, and what does it give?
+//
+//     mpirun -np 1 --bind-to none bench_pipeline --bare
+//     mpirun -np 2 --bind-to none bench_pipeline
+//
+// Trains a GPT-2 of random first parameters on made-up sequences, one thread a
+// rank, and prints the seconds of a step and what they went into. With --bare,
+// on one rank, each step is followed by a step of a bare LibTorch loop over
+// the same graph and samples. `pipeline.sh` compares rank counts.
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include "fusionllm/codec/kokkos_scope.hpp"
+#include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/comm/mpi_transport.hpp"
+#include "fusionllm/cost/workload.hpp"
+#include "fusionllm/exec/threads.hpp"
+#include "fusionllm/graph/gpt2.hpp"
+#include "fusionllm/plan/make_plan.hpp"
+#include "fusionllm/plan/traffic.hpp"
+#include "fusionllm/runtime/batches.hpp"
+#include "fusionllm/runtime/trainer.hpp"
+
+#include "bare_loop.hpp"
+
+namespace {
+
+using namespace fusionllm;
+
+struct BenchOptions {
+    Gpt2Options model{8, 256, 8, 128, 256, 0, true};
+    std::int64_t micro_batch = 2;
+    int micro_batches = 16;
+    std::int64_t warmup = 2;
+    std::int64_t steps = 10;
+    std::string schedule = "1f1b";
+    std::string partition = "equal_flops";
+    bool has_bare_loop = false;
+    std::string csv;
+};
+
+BenchOptions parse_options(int argc, char** argv) {
+    BenchOptions options;
+    CLI::App app("Time training steps on one rank or several");
+    app.add_option("--layers", options.model.layers);
+    app.add_option("--width", options.model.width);
+    app.add_option("--heads", options.model.heads);
+    app.add_option("--context", options.model.context);
+    app.add_option("--micro-batch", options.micro_batch, "samples");
+    app.add_option("--micro-batches", options.micro_batches, "of a step");
+    app.add_option("--warmup", options.warmup, "steps that do not count")
+        ->check(CLI::Range(1, 1000000));
+    app.add_option("--steps", options.steps, "steps that count")
+        ->check(CLI::Range(1, 1000000));
+    app.add_option("--schedule", options.schedule);
+    app.add_option("--partition", options.partition);
+    app.add_flag("--bare", options.has_bare_loop, "compare with LibTorch");
+    app.add_option("--csv", options.csv, "append all seconds to this file");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Error& error) {
+        std::exit(app.exit(error));
+    }
+    return options;
+}
+
+TrainOptions make_train_options(const BenchOptions& options) {
+    TrainOptions train;
+    train.steps = options.warmup + options.steps;
+    train.batch = options.micro_batch * options.micro_batches;
+    train.optimizer.weight_decay = 0.1;
+    train.learning_rate.peak = 1e-4;
+    train.clip_norm = 1;
+    return train;
+}
+
+//! Quartiles of seconds.
+struct Spread {
+    double low;
+    double median;
+    double high;
+};
+
+double quantile(std::vector<double> numbers, double share) {
+    std::ranges::sort(numbers);
+    const double position = share * static_cast<double>(numbers.size() - 1);
+    const auto below = static_cast<std::size_t>(position);
+    const std::size_t above = std::min(below + 1, numbers.size() - 1);
+    const double fraction = position - static_cast<double>(below);
+    return numbers[below] + fraction * (numbers[above] - numbers[below]);
+}
+
+Spread spread_of(const std::vector<double>& numbers) {
+    return {quantile(numbers, 0.25),
+            quantile(numbers, 0.5),
+            quantile(numbers, 0.75)};
+}
+
+//! What is measured, on the root unless said otherwise; warm-up left out.
+struct Figures {
+    std::vector<double> step_s;
+    std::vector<double> bare_s;
+    double largest_loss_difference = 0;  // relative, to the bare loop
+    std::vector<Section> sections;       // of this rank
+};
+
+//! The bare loop, fed with the samples that the trainer takes.
+class BareSteps {
+public:
+    BareSteps(const BenchOptions& options, const OpGraph& graph)
+        : options_(options),
+          train_(make_train_options(options)),
+          graph_(graph),
+          data_(make_synthetic_dataset(
+              train_.seed, options.model.context, options.model.vocabulary, 0)),
+          order_(train_.seed, data_.train->size(), SampleOrder::Kind::shuffled),
+          loop_(graph, train_.seed, train_.optimizer, train_.clip_norm) {}
+
+    //! The loss of step `step`, counted from 0.
+    double run(std::int64_t step) {
+        std::vector<bench::Inputs> micro_batches;
+        auto position = static_cast<std::uint64_t>(step * train_.batch);
+        for (int m = 0; m < options_.micro_batches; ++m) {
+            std::vector<std::size_t> samples;
+            for (std::int64_t i = 0; i < options_.micro_batch; ++i) {
+                samples.push_back(order_(position++));
+            }
+            micro_batches.push_back(make_batch(
+                graph_, *data_.train, samples, graph_.signature().inputs));
+        }
+        return loop_.step(micro_batches, train_.learning_rate.peak);
+    }
+
+private:
+    BenchOptions options_;
+    TrainOptions train_;
+    const OpGraph& graph_;
+    DatasetSplit data_;
+    SampleOrder order_;
+    bench::BareLoop loop_;
+};
+
+std::vector<Section> difference(std::vector<Section> after,
+                                const std::vector<Section>& before) {
+    for (Section& section : after) {
+        const auto old =
+            std::ranges::find(before, section.name, &Section::name);
+        if (old != before.end()) {
+            section.seconds -= old->seconds;
+        }
+    }
+    return after;
+}
+
+Figures measure(const BenchOptions& options,
+                const OpGraph& graph,
+                const Plan& plan,
+                Transport& transport) {
+    TrainerSetup setup{graph, plan, {}, "cpu", 0, 0, true, {}, {}};
+    for (int rank = 0; rank < transport.size(); ++rank) {
+        setup.device_of_rank.emplace_back(rank);
+    }
+    setup.compute_scope = []() -> std::shared_ptr<void> {
+        set_num_threads(1);
+        return std::make_shared<KokkosScope>(1);
+    };
+    setup.load_data = [&] {
+        return make_synthetic_dataset(make_train_options(options).seed,
+                                      options.model.context,
+                                      options.model.vocabulary,
+                                      0);
+    };
+    Figures figures;
+    std::optional<BareSteps> bare;
+    if (options.has_bare_loop) {
+        set_num_threads(1);
+        bare.emplace(options, graph);
+    }
+    TrainerHooks hooks;
+    hooks.on_step = [&](const StepMetrics& metrics) {
+        const bool is_counted = metrics.step > options.warmup;
+        if (is_counted) {
+            figures.step_s.push_back(metrics.step_s);
+        }
+        if (!bare) {
+            return;
+        }
+        const double begin = monotonic_s();
+        const double loss = bare->run(metrics.step - 1);
+        if (is_counted) {
+            figures.bare_s.push_back(monotonic_s() - begin);
+        }
+        figures.largest_loss_difference =
+            std::max(figures.largest_loss_difference,
+                     std::abs(loss - metrics.loss) / metrics.loss);
+    };
+    // Called by every rank after the backwards of a step: from those of the
+    // last warm-up step to those of the last step are `steps` whole steps.
+    std::optional<Trainer> trainer;
+    std::vector<Section> before;
+    std::int64_t num_calls = 0;
+    hooks.stop_requested = [&] {
+        if (++num_calls == options.warmup) {
+            before = trainer->sections().sections();
+        } else if (num_calls == options.warmup + options.steps) {
+            figures.sections =
+                difference(trainer->sections().sections(), before);
+        }
+        return StopRequest::none;
+    };
+    trainer.emplace(transport,
+                    std::move(setup),
+                    make_train_options(options),
+                    std::move(hooks));
+    trainer->run();
+    return figures;
+}
+
+void print_spread(const std::string& name, const std::vector<double>& seconds) {
+    const Spread spread = spread_of(seconds);
+    fmt::print(
+        "{:<10}{:9.2f} ms a step (quartiles {:.2f} to {:.2f}, {} "
+        "steps)\n",
+        name,
+        1e3 * spread.median,
+        1e3 * spread.low,
+        1e3 * spread.high,
+        seconds.size());
+}
+
+//! Lines "rank,section,seconds a step" of this rank.
+std::string sections_text(const Figures& figures,
+                          const BenchOptions& options,
+                          int rank) {
+    std::string text;
+    for (const Section& section : figures.sections) {
+        if (section.name != "start" && section.name != "report") {
+            text += fmt::format(
+                "{},{},{:.9f}\n",
+                rank,
+                section.name,
+                section.seconds / static_cast<double>(options.steps));
+        }
+    }
+    return text;
+}
+
+void print_sections(const Figures& figures,
+                    const std::vector<std::string>& sections_of_rank) {
+    double step_s = 0;
+    for (const double seconds : figures.step_s) {
+        step_s += seconds / static_cast<double>(figures.step_s.size());
+    }
+    fmt::print("share of a step, by rank:\n");
+    for (const std::string& sections : sections_of_rank) {
+        std::istringstream lines(sections);
+        std::string rank;
+        std::string name;
+        std::string seconds;
+        double waiting = 0;
+        fmt::print(" ");
+        while (std::getline(lines, rank, ',') &&
+               std::getline(lines, name, ',') && std::getline(lines, seconds)) {
+            const double share = std::stod(seconds) / step_s;
+            waiting += name == "bubble" || name == "synchronise" ? share : 0;
+            fmt::print(" {} {:.2f}%", name, 100 * share);
+        }
+        fmt::print("; waiting (bubble + synchronise) {:.2f}%\n", 100 * waiting);
+    }
+}
+
+void append_csv(const BenchOptions& options,
+                const Figures& figures,
+                const std::vector<std::string>& sections_of_rank) {
+    const bool is_new = !std::filesystem::exists(options.csv);
+    std::ofstream file(options.csv, std::ios::app);
+    if (is_new) {
+        file << "ranks,rank,what,seconds\n";
+    }
+    const auto ranks = sections_of_rank.size();
+    for (const double seconds : figures.step_s) {
+        file << fmt::format("{},0,step,{:.9f}\n", ranks, seconds);
+    }
+    for (const double seconds : figures.bare_s) {
+        file << fmt::format("{},0,bare step,{:.9f}\n", ranks, seconds);
+    }
+    for (const std::string& sections : sections_of_rank) {
+        std::istringstream lines(sections);
+        for (std::string line; std::getline(lines, line);) {
+            file << ranks << ',' << line << '\n';
+        }
+    }
+}
+
+void report(const BenchOptions& options,
+            const OpGraph& graph,
+            const Plan& plan,
+            const Figures& figures,
+            const std::vector<std::string>& sections_of_rank) {
+    fmt::print(
+        "{} ranks, {} layers, {} wide, context {}, {} micro-batches of "
+        "{}, {}, {}\n",
+        sections_of_rank.size(),
+        options.model.layers,
+        options.model.width,
+        options.model.context,
+        options.micro_batches,
+        options.micro_batch,
+        plan.schedule,
+        blas_name());
+    const Workload workload = estimate_workload(graph);
+    fmt::print("planned flops of a micro-batch:");
+    for (const StagePlacement& stage : plan.placement.stages) {
+        double flops = 0;
+        for (std::size_t i = stage.ops.begin; i < stage.ops.end; ++i) {
+            flops +=
+                workload.ops[i].forward_flops + workload.ops[i].backward_flops;
+        }
+        fmt::print(" {:.4g}", flops);
+    }
+    fmt::print("\n");
+    print_spread("trainer", figures.step_s);
+    if (!figures.bare_s.empty()) {
+        print_spread("bare loop", figures.bare_s);
+        std::vector<double> ratios;
+        for (std::size_t i = 0; i < figures.bare_s.size(); ++i) {
+            ratios.push_back(figures.step_s[i] / figures.bare_s[i]);
+        }
+        const Spread ratio = spread_of(ratios);
+        fmt::print(
+            "trainer / bare loop, step by step: {:.4f} (quartiles "
+            "{:.4f} to {:.4f}); losses differ by {:.1e} at most\n",
+            ratio.median,
+            ratio.low,
+            ratio.high,
+            figures.largest_loss_difference);
+    }
+    print_sections(figures, sections_of_rank);
+    if (!options.csv.empty()) {
+        append_csv(options, figures, sections_of_rank);
+    }
+}
+
+void run(const BenchOptions& options) {
+    const auto world = mpi::Communicator::world();
+    FUSIONLLM_VALIDATE(!options.has_bare_loop || world.size() == 1,
+                       "--bare compares on one rank, not on {}; start one",
+                       world.size());
+    const OpGraph graph = make_gpt2(options.model, options.micro_batch);
+    const Plan plan = make_plan(graph,
+                                estimate_workload(graph),
+                                make_uniform_topology(world.size()),
+                                options.partition,
+                                options.schedule,
+                                options.micro_batches);
+    MpiTransport transport(world, {std::vector<int>(world.size(), 0), {}});
+    const Figures figures = measure(options, graph, plan, transport);
+    const auto sections = mpi::all_gather_strings(
+        world, sections_text(figures, options, world.rank()));
+    if (world.rank() == 0) {
+        report(options, graph, plan, figures, sections);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const mpi::Environment environment(argc, argv);
+    const BenchOptions options = parse_options(argc, argv);
+    try {
+        run(options);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "bench_pipeline: {}\n", error.what());
+        mpi::abort(1);
+    }
+}

@@ -1,0 +1,25 @@
+# Benchmarks: one program a question. ctest only runs each of them once with
+# tiny sizes, to see that it still works; the *.sh beside them measure.
+if(NOT FUSIONLLM_BENCHMARKS)
+  return()
+endif()
+
+add_executable(bench_pipeline
+  ${CMAKE_CURRENT_LIST_DIR}/pipeline.cpp ${CMAKE_CURRENT_LIST_DIR}/bare_loop.cpp)
+target_compile_options(bench_pipeline PRIVATE -Wall -Wextra -Werror)
+target_link_libraries(bench_pipeline PRIVATE fusionllm_runtime CLI11::CLI11)
+
+set(fusionllm_tiny_bench --layers 2 --width 16 --heads 2 --context 8
+  --micro-batches 2 --warmup 1 --steps 2)
+add_test(NAME bench/pipeline/1
+  COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 1 --bind-to none
+          $<TARGET_FILE:bench_pipeline> --bare ${fusionllm_tiny_bench})
+add_test(NAME bench/pipeline/2
+  COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 2 --oversubscribe
+          --bind-to none $<TARGET_FILE:bench_pipeline> ${fusionllm_tiny_bench})
+set_tests_properties(bench/pipeline/1 bench/pipeline/2 PROPERTIES
+  LABELS mpi TIMEOUT 60
+  ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+# One thread, same numbers: the two loops must compute the same thing.
+set_tests_properties(bench/pipeline/1 PROPERTIES
+  PASS_REGULAR_EXPRESSION "losses differ by [0-9.]+e-(0[6-9]|[1-9])|differ by 0.0e.00")
