@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "fusionllm/comm/collectives.hpp"
-#include "fusionllm/exec/optimizer.hpp"
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"

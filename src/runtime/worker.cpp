@@ -57,7 +57,10 @@ Worker::Worker(Transport& transport, WorkerSetup setup)
                }),
       schedule_(make_schedule(setup_.plan)),
       optimizer_(make_optimizer(setup_.optimizer)) {
-    run([this] { make_parameters(); });
+    const StageSlice slice = make_slice(
+        setup_.graph, setup_.plan.placement.stages[*setup_.role.stage].ops);
+    const auto stored = load_tensors(slice);  // HDF5: on this thread
+    run([&] { make_stage(slice, stored); });
     pipeline_ = std::make_unique<Pipeline>(transport_,
                                            wait_,
                                            compute_,
@@ -78,23 +81,42 @@ void Worker::run(std::function<void()> task) {
     });
 }
 
-void Worker::make_parameters() {
-    const StageSlice slice = make_slice(
-        setup_.graph, setup_.plan.placement.stages[*setup_.role.stage].ops);
+std::map<std::string, HostTensor> Worker::load_tensors(
+    const StageSlice& slice) const {
+    std::map<std::string, HostTensor> stored;
+    if (!setup_.load) {
+        return stored;
+    }
+    for (const ParameterUse& use : slice.parameter_uses) {
+        const Parameter& parameter =
+            setup_.graph.signature().parameters[use.parameter];
+        const std::string name = parameter_tensor_name(parameter.name);
+        stored[name] = setup_.load(name);
+        for (const auto& [state, type] : state_types(
+                 setup_.optimizer, setup_.graph.value(parameter.value).type)) {
+            const std::string key = state_tensor_name(parameter.name, state);
+            stored[key] = setup_.load(key);
+        }
+    }
+    return stored;
+}
+
+void Worker::make_stage(const StageSlice& slice,
+                        const std::map<std::string, HostTensor>& stored) {
     parameters_ = std::make_unique<ParameterStore>(
         setup_.graph, slice.parameter_uses, setup_.seed, setup_.device);
     const auto& all = setup_.graph.signature().parameters;
     for (const std::size_t index : parameters_->indices()) {
         HeldParameter& held = parameters_->get(index);
         optimizer_->make_state(held);
-        if (!setup_.load) {
+        if (stored.empty()) {
             continue;
         }
         const std::string name = parameter_tensor_name(all[index].name);
-        load_into(held.value, setup_.load(name), name);
+        load_into(held.value, stored.at(name), name);
         for (auto& [state, tensor] : held.state) {
             const std::string key = state_tensor_name(all[index].name, state);
-            load_into(tensor, setup_.load(key), key);
+            load_into(tensor, stored.at(key), key);
         }
     }
     StageOptions options;

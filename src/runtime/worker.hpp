@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -58,7 +59,10 @@ public:
     double take_busy_s(SectionTimer& sections);
 
 private:
-    void make_parameters();
+    std::map<std::string, HostTensor> load_tensors(
+        const StageSlice& slice) const;
+    void make_stage(const StageSlice& slice,
+                    const std::map<std::string, HostTensor>& stored);
     void run(std::function<void()> task);
 
     Transport& transport_;

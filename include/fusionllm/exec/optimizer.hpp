@@ -1,8 +1,6 @@
 #pragma once
 
-#include <map>
 #include <memory>
-#include <string>
 
 #include "fusionllm/exec/optimizer_options.hpp"
 #include "fusionllm/exec/parameter_store.hpp"
@@ -28,12 +26,5 @@ public:
 
 //! Throws `InputError` for an unknown kind.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options);
-
-//! The state that `make_state` adds for a parameter of this type.
-std::map<std::string, TensorType> state_types(const OptimizerOptions& options,
-                                              const TensorType& parameter);
-
-//! Bytes of optimizer state for an f32 element: 0, 4 or 8.
-double state_bytes_per_element(const OptimizerOptions& options);
 
 }  // namespace fusionllm

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <map>
 #include <string>
+
+#include "fusionllm/util/tensor_type.hpp"
 
 namespace fusionllm {
 
@@ -16,5 +19,12 @@ struct OptimizerOptions {
     friend bool operator==(const OptimizerOptions&,
                            const OptimizerOptions&) = default;
 };
+
+//! Bytes of optimizer state for an f32 element: 0, 4 or 8.
+double state_bytes_per_element(const OptimizerOptions& options);
+
+//! The state that the update rule keeps for a parameter of this type.
+std::map<std::string, TensorType> state_types(const OptimizerOptions& options,
+                                              const TensorType& parameter);
 
 }  // namespace fusionllm

@@ -35,11 +35,11 @@ std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& sizes,
 /*!
  * The tensor with dense memory and the canonical strides of its stride order.
  *
- * Every value and every gradient passes through here after it was computed,
- * on one rank and on many. So a value that was sent (its message carries the
- * stride order) and one that was not have equal strides, and reductions and
- * matrix products over them equal bits. Differentiable; copies only what is
- * not dense (parts of a split, expanded gradients).
+ * Every value passes through here after it was computed (and its gradient gets
+ * its strides), on one rank and on many. So a value that was sent (its message
+ * carries the stride order) and one that was not have equal strides, and
+ * reductions and matrix products over them equal bits. Differentiable; copies
+ * only what is not dense (parts of a split, expanded gradients).
  */
 at::Tensor normalise(const at::Tensor& tensor);
 

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fusionllm/graph/op_graph.hpp"
+
+namespace fusionllm {
+
+//! How a token is drawn from the model's probabilities.
+struct SampleOptions {
+    double temperature = 1;  //!< 0: the likeliest token
+    std::uint64_t seed = 0;
+    std::uint64_t number = 0;  //!< of the token: each has its own draw
+};
+
+/*!
+ * Runs a language model in evaluation form, one sample, on this process.
+ *
+ * The graph's shapes are fixed, so each token costs a whole context; what is
+ * behind the last token cannot reach it (causal attention).
+ */
+class Sampler {
+public:
+    /*!
+     * \param graph for micro-batches of one sample; inputs (1, T), output
+     *        (1, T, V)
+     * \param load a tensor by its checkpoint name
+     */
+    Sampler(const OpGraph& graph,
+            const std::function<HostTensor(const std::string&)>& load,
+            int num_threads);
+    ~Sampler();
+
+    //! The token that follows; at most the last T tokens are looked at.
+    std::int64_t next(const std::vector<std::int64_t>& tokens,
+                      const SampleOptions& options);
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace fusionllm

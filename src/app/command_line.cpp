@@ -1,0 +1,208 @@
+#include "app/command_line.hpp"
+
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/util/error.hpp"
+
+#include "app/commands/commands.hpp"
+#include "app/run_input.hpp"
+#include "app/versions.hpp"
+
+namespace fusionllm {
+namespace {
+
+constexpr int failed_status = 1;
+constexpr int bad_input_status = 2;
+
+void add_input(CLI::App& command, InputArguments& arguments) {
+    command.add_option("INPUT", arguments.file, "input file (TOML)")
+        ->required();
+    command
+        .add_option("--set",
+                    arguments.overrides,
+                    "change a key, e.g. --set train.steps=10; repeatable")
+        ->allow_extra_args(false)
+        ->type_name("SECTION.KEY=VALUE");
+}
+
+//! The commands and what they parsed; `run` is the chosen one.
+struct CommandLine {
+    CLI::App app{
+        "Train one neural network on devices that are far apart.\n\n"
+        "  mpirun -np 4 fusionllm INPUT.toml    the same as: fusionllm train\n",
+        "fusionllm"};
+    TrainArguments train;
+    PlanArguments plan;
+    InputArguments validate;
+    GenerateArguments generate;
+    int np = 0;
+    std::function<int(int&, char**&)> run;
+
+    CommandLine() {
+        app.set_help_flag("-h,--help", "print this, or a command's, help");
+        app.require_subcommand(0, 1);
+        app.add_flag_callback(
+            "--version",
+            [] {
+                for (const auto& [name, version] : list_versions()) {
+                    std::printf("%-10s %s\n", name.c_str(), version.c_str());
+                }
+                throw CLI::Success();
+            },
+            "print the versions of the program and its libraries");
+        app.add_flag_callback(
+            "--dump-default",
+            [] {
+                std::printf("%s", to_toml(RunInput()).c_str());
+                throw CLI::Success();
+            },
+            "print an input file with every key and its default");
+        add_train();
+        add_plan();
+        add_generate();
+        CLI::App* command =
+            app.add_subcommand("validate", "check an input file; run nothing");
+        add_input(*command, validate);
+        command->callback([this] {
+            run = [this](int&, char**&) { return run_validate(validate); };
+        });
+    }
+
+    void add_train() {
+        CLI::App* command = app.add_subcommand(
+            "train", "train a network; start it by mpirun for several ranks");
+        add_input(*command, train.input);
+        auto* resume = command->add_flag_callback(
+            "--resume",
+            [this] { train.existing = Existing::resume; },
+            "go on from the newest checkpoint of the output folder, if any");
+        command
+            ->add_flag_callback(
+                "--overwrite",
+                [this] { train.existing = Existing::overwrite; },
+                "remove what an earlier run left in the output folder")
+            ->excludes(resume);
+        command->add_option("--plan", train.plan, "use the plan in this file")
+            ->type_name("FILE");
+        command
+            ->add_option("--output", train.output, "write the run's files here")
+            ->type_name("DIR");
+        command->callback([this] {
+            run = [this](int& argc, char**& argv) {
+                return run_train(argc, argv, train);
+            };
+        });
+    }
+
+    void add_plan() {
+        CLI::App* command = app.add_subcommand(
+            "plan", "print which device would run what; run nothing");
+        add_input(*command, plan.input);
+        command
+            ->add_option("--np",
+                         np,
+                         "number of ranks (default: those of [topology] "
+                         "sites, or 1)")
+            ->check(CLI::PositiveNumber);
+        command->add_flag("--json", plan.is_json, "print JSON");
+        command->callback([this] {
+            if (np > 0) {
+                plan.num_ranks = np;
+            }
+            run = [this](int&, char**&) { return run_plan(plan); };
+        });
+    }
+
+    void add_generate() {
+        CLI::App* command = app.add_subcommand(
+            "generate", "continue a text with a trained model, on one rank");
+        command
+            ->add_option("CHECKPOINT",
+                         generate.checkpoint,
+                         "OUTPUT/checkpoints/step-N, or OUTPUT for its newest")
+            ->required();
+        command->add_option("--prompt", generate.prompt, "text to continue");
+        command->add_option("--tokens", generate.tokens, "how many to add")
+            ->capture_default_str();
+        command
+            ->add_option("--temperature",
+                         generate.temperature,
+                         "0: always the likeliest; 1: as the model has it")
+            ->capture_default_str();
+        command->add_option("--seed", generate.seed, "of the draws")
+            ->capture_default_str();
+        command->callback([this] {
+            run = [this](int&, char**&) { return run_generate(generate); };
+        });
+    }
+};
+
+//! `fusionllm INPUT.toml ...` is `fusionllm train INPUT.toml ...`.
+std::vector<std::string> with_command(const CLI::App& app,
+                                      int argc,
+                                      char** argv) {
+    std::vector<std::string> words(argv + 1, argv + argc);
+    const auto is_command = [&](const std::string& word) {
+        for (const CLI::App* command : app.get_subcommands({})) {
+            if (command->get_name() == word) {
+                return true;
+            }
+        }
+        return false;
+    };
+    const bool is_option =
+        !words.empty() && words.front().starts_with("-") &&
+        (words.front() == "-h" || words.front() == "--help" ||
+         words.front() == "--version" || words.front() == "--dump-default");
+    if (!words.empty() && !is_command(words.front()) && !is_option) {
+        words.insert(words.begin(), "train");
+    }
+    return words;
+}
+
+//! Print on rank 0 only, where every rank sees the same problem.
+bool is_first_rank() {
+    for (const char* name :
+         {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+        if (const char* rank = std::getenv(name)) {
+            return std::string(rank) == "0";
+        }
+    }
+    return true;
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+    CommandLine command_line;
+    try {
+        auto words = with_command(command_line.app, argc, argv);
+        std::reverse(words.begin(), words.end());  // as CLI11 wants them
+        command_line.app.parse(words);
+        if (!command_line.run) {
+            std::printf("%s", command_line.app.help().c_str());
+            return 0;
+        }
+        return command_line.run(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0 || is_first_rank()) {
+            const int status = command_line.app.exit(error);
+            return status == 0 ? 0 : bad_input_status;
+        }
+        return bad_input_status;
+    } catch (const InputError& error) {
+        std::fprintf(stderr, "fusionllm: %s\n", error.what());
+        return bad_input_status;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "fusionllm: %s\n", error.what());
+        return failed_status;
+    }
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/output_folder.hpp"
+
+namespace fusionllm {
+
+//! What every command that reads an input takes.
+struct InputArguments {
+    std::filesystem::path file;
+    std::vector<std::string> overrides;  //!< "section.key=value"
+};
+
+//! `fusionllm train`
+struct TrainArguments {
+    InputArguments input;
+    Existing existing = Existing::refuse;
+    std::filesystem::path plan;    //!< empty: the input's, or a new one
+    std::filesystem::path output;  //!< empty: the input's
+};
+
+//! `fusionllm plan`
+struct PlanArguments {
+    InputArguments input;
+    std::optional<int> num_ranks;
+    bool is_json = false;
+};
+
+//! `fusionllm generate`
+struct GenerateArguments {
+    std::filesystem::path checkpoint;  //!< step-N, or a run's output folder
+    std::string prompt;
+    std::int64_t tokens = 200;
+    double temperature = 0.8;
+    std::uint64_t seed = 1;
+    int threads = 1;
+};
+
+// Each returns the exit status, or throws: `InputError` means status 2.
+
+//! Collective over the ranks that mpirun started, or one rank without it.
+int run_train(int& argc, char**& argv, const TrainArguments& arguments);
+int run_plan(const PlanArguments& arguments);
+int run_validate(const InputArguments& arguments);
+int run_generate(const GenerateArguments& arguments);
+
+}  // namespace fusionllm

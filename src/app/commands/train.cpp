@@ -1,0 +1,423 @@
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "fusionllm/codec/kokkos_scope.hpp"
+#include "fusionllm/comm/collectives.hpp"
+#include "fusionllm/comm/mpi_transport.hpp"
+#include "fusionllm/comm/rank_table.hpp"
+#include "fusionllm/exec/threads.hpp"
+#include "fusionllm/plan/traffic.hpp"
+#include "fusionllm/runtime/checkpointer.hpp"
+#include "fusionllm/runtime/rank_role.hpp"
+#include "fusionllm/util/error.hpp"
+
+#include "app/commands/commands.hpp"
+#include "app/job.hpp"
+#include "app/screen.hpp"
+#include "app/versions.hpp"
+
+namespace fusionllm {
+namespace {
+
+constexpr int root = 0;
+constexpr std::uint32_t sections_slot = 16;
+constexpr std::uint32_t cpu_slot = 17;
+
+//! What rank 0 finds out before any work, for all ranks.
+struct Briefing {
+    std::string problem;  //!< not empty: all end with `status`
+    int status = 0;
+    std::string input;       //!< resolved TOML
+    std::string plan;        //!< text form
+    std::string checkpoint;  //!< folder to resume from, or empty
+    std::string job_id;
+};
+
+std::string to_text(const Briefing& briefing) {
+    return nlohmann::json{briefing.problem,
+                          briefing.status,
+                          briefing.input,
+                          briefing.plan,
+                          briefing.checkpoint,
+                          briefing.job_id}
+        .dump();
+}
+
+Briefing parse_briefing(const std::string& text) {
+    const auto json = nlohmann::json::parse(text);
+    return {json[0], json[1], json[2], json[3], json[4], json[5]};
+}
+
+RunInput load_input(const TrainArguments& arguments) {
+    RunInput input =
+        load_run_input(arguments.input.file, arguments.input.overrides);
+    if (!arguments.plan.empty()) {
+        input.plan.file = std::filesystem::absolute(arguments.plan);
+    }
+    if (!arguments.output.empty()) {
+        input.run.output = std::filesystem::absolute(arguments.output);
+        input.train.output = input.run.output;
+    }
+    return input;
+}
+
+std::vector<DeviceId> match(const RunInput& input,
+                            const Topology& topology,
+                            const std::vector<std::string>& hosts) {
+    return match_ranks(
+        topology,
+        input.topology.match == "host" ? Match::host : Match::order,
+        hosts);
+}
+
+//! Everything that can be wrong with the input is found here, on rank 0.
+Briefing make_briefing(const TrainArguments& arguments,
+                       const std::vector<std::string>& hosts) {
+    Briefing briefing;
+    briefing.job_id = fmt::format("{}-{}", mpi::host_name(), getpid());
+    try {
+        const RunInput input = load_input(arguments);
+        const Job job = make_job(input, static_cast<int>(hosts.size()));
+        make_rank_role(job.plan, match(input, job.topology, hosts), root);
+        const OutputFolder output(input.run.output, arguments.existing);
+        briefing.input = to_toml(input);
+        briefing.plan = to_text(job.plan, job.graph);
+        if (const auto checkpoint = output.checkpoint_to_resume()) {
+            briefing.checkpoint = checkpoint->string();
+        }
+    } catch (const InputError& error) {
+        briefing.problem = error.what();
+        briefing.status = 2;
+    } catch (const std::exception& error) {
+        briefing.problem = error.what();
+        briefing.status = 1;
+    }
+    return briefing;
+}
+
+GroupLayout make_layout(const Job& job, const std::vector<DeviceId>& devices) {
+    GroupLayout layout;
+    for (const DeviceId device : devices) {
+        layout.group_of_rank.push_back(find_group(job.plan, device));
+    }
+    layout.group_pairs = communicating_groups(
+        job.plan, job.graph, layout.group_of_rank.at(root));
+    return layout;
+}
+
+//! Kokkos and the number of threads, for the compute thread.
+std::shared_ptr<void> make_compute_scope(int num_threads) {
+    set_num_threads(num_threads);
+    return std::make_shared<KokkosScope>(num_threads);
+}
+
+double cpu_seconds() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/*!
+ * One rank of a run, from the briefing to the last table.
+ */
+class TrainRun {
+public:
+    TrainRun(const mpi::Communicator& world,
+             const Briefing& briefing,
+             Existing existing,
+             const std::vector<std::string>& hosts)
+        : world_(world),
+          briefing_(briefing),
+          existing_(existing),
+          input_(parse_run_input(briefing.input, "the resolved input", {})),
+          job_(make_briefed_job()),
+          devices_(match(input_, job_.topology, hosts)),
+          layout_(make_layout(job_, devices_)),
+          role_(make_rank_role(job_.plan, devices_, world.rank())),
+          transport_(world, layout_),
+          table_(world, briefing.job_id),
+          watchman_(table_) {
+        table_.set_stage(role_.stage ? static_cast<int>(*role_.stage) : -1);
+        if (!briefing.checkpoint.empty()) {
+            reader_ = std::make_unique<CheckpointReader>(briefing.checkpoint);
+            check_checkpoint();
+        }
+    }
+
+    int run();
+
+private:
+    Job make_briefed_job() const;
+    void check_checkpoint() const;
+    void check_data(const Trainer& trainer) const;
+    void print_start(const std::vector<std::string>& hosts) const;
+    void print_end(const Trainer& trainer, StopRequest stop);
+    TrainerHooks make_hooks();
+    TrainerSetup make_setup() const;
+    CheckpointManifest make_manifest(std::int64_t step) const;
+    bool is_root() const { return world_.rank() == root; }
+    std::int64_t start_step() const {
+        return reader_ ? static_cast<std::int64_t>(reader_->manifest().step)
+                       : 0;
+    }
+
+    double begin_s_ = monotonic_s();
+    const mpi::Communicator& world_;
+    const Briefing& briefing_;
+    Existing existing_;
+    RunInput input_;
+    Job job_;
+    std::vector<DeviceId> devices_;
+    GroupLayout layout_;
+    RankRole role_;
+    MpiTransport transport_;
+    RankTable table_;
+    Watchman watchman_;
+    std::unique_ptr<CheckpointReader> reader_;
+    std::unique_ptr<OutputFolder> output_;
+    std::unique_ptr<ProgressPrinter> progress_;
+    std::unique_ptr<Checkpointer> checkpointer_;
+    std::uint64_t data_hash_ = 0;
+};
+
+//! The job with rank 0's plan, so that all ranks have the same one.
+Job TrainRun::make_briefed_job() const {
+    RunInput input = input_;
+    input.plan.file.clear();
+    Job job = make_job(input, world_.size());
+    job.plan = parse_plan(briefing_.plan, "rank 0's plan");
+    validate(job.plan, job.graph, job.topology.devices.size());
+    return job;
+}
+
+void TrainRun::check_checkpoint() const {
+    const CheckpointManifest& manifest = reader_->manifest();
+    FUSIONLLM_VALIDATE(
+        manifest.seed == static_cast<std::uint64_t>(input_.run.seed),
+        "the checkpoint '{}' was made with seed {}, but [run] seed is {}; "
+        "resume with the same seed, or start anew with --overwrite",
+        briefing_.checkpoint,
+        manifest.seed,
+        input_.run.seed);
+    FUSIONLLM_VALIDATE(
+        manifest.optimizer == input_.train.optimizer.kind,
+        "the checkpoint '{}' was made by {}, but [train] optimizer is {}; "
+        "resume with the same one",
+        briefing_.checkpoint,
+        manifest.optimizer,
+        input_.train.optimizer.kind);
+    FUSIONLLM_VALIDATE(
+        manifest.samples ==
+            manifest.step * static_cast<std::uint64_t>(input_.train.batch),
+        "the checkpoint '{}' has seen {} samples in {} steps, so its "
+        "[train] batch was not {}; resume with the same batch",
+        briefing_.checkpoint,
+        manifest.samples,
+        manifest.step,
+        input_.train.batch);
+}
+
+void TrainRun::check_data(const Trainer& trainer) const {
+    FUSIONLLM_VALIDATE(
+        !reader_ || reader_->manifest().data_hash == trainer.data_hash(),
+        "the data is not what checkpoint '{}' was made with (content hash "
+        "{:016x}, then {:016x}); restore the files, or start anew with "
+        "--overwrite",
+        briefing_.checkpoint,
+        trainer.data_hash(),
+        reader_->manifest().data_hash);
+}
+
+CheckpointManifest TrainRun::make_manifest(std::int64_t step) const {
+    CheckpointManifest manifest;
+    manifest.step = static_cast<std::uint64_t>(step);
+    manifest.seed = static_cast<std::uint64_t>(input_.run.seed);
+    manifest.graph_hash = job_.plan.graph_hash;
+    manifest.data_hash = data_hash_;
+    manifest.samples = static_cast<std::uint64_t>(step * input_.train.batch);
+    manifest.optimizer = input_.train.optimizer.kind;
+    manifest.plan = briefing_.plan;
+    manifest.input = briefing_.input;
+    for (const auto& [name, version] : list_versions()) {
+        manifest.versions[name] = version;
+    }
+    return manifest;
+}
+
+TrainerHooks TrainRun::make_hooks() {
+    TrainerHooks hooks;
+    hooks.on_step = [this](const StepMetrics& metrics) {
+        output_->write_metrics(metrics);
+        progress_->print(metrics);
+    };
+    hooks.stop_requested = [this] { return watchman_.stop_request(); };
+    hooks.on_activity = [this](const Activity& activity) {
+        table_.set_activity(activity);
+    };
+    hooks.save = [this](std::int64_t step,
+                        const std::vector<NamedTensor>& mine) {
+        checkpointer_->save(make_manifest(step), mine);
+    };
+    if (reader_) {
+        hooks.load = [this](const std::string& name) {
+            return reader_->read(name);
+        };
+    }
+    return hooks;
+}
+
+TrainerSetup TrainRun::make_setup() const {
+    return {job_.graph,
+            job_.plan,
+            devices_,
+            input_.run.device,
+            world_.split_by_host().rank(),
+            start_step(),
+            input_.data.shuffle,
+            [threads = static_cast<int>(input_.run.threads)] {
+                return make_compute_scope(threads);
+            },
+            [this] { return load_data(input_); }};
+}
+
+void TrainRun::print_start(const std::vector<std::string>& hosts) const {
+    const auto pids = all_gather_strings(world_, fmt::format("{}", getpid()));
+    if (!is_root()) {
+        return;
+    }
+    std::vector<RankLine> ranks;
+    for (std::size_t rank = 0; rank < pids.size(); ++rank) {
+        const RankRole role =
+            make_rank_role(job_.plan, devices_, static_cast<int>(rank));
+        ranks.push_back({static_cast<int>(rank),
+                         hosts[rank],
+                         std::stoi(pids[rank]),
+                         job_.topology.devices[devices_[rank].get()].name,
+                         job_.plan.groups[layout_.group_of_rank[rank]].name,
+                         role.stage ? static_cast<int>(*role.stage) : -1});
+    }
+    std::printf("%s\n", describe_run(input_, job_, ranks).c_str());
+    if (reader_) {
+        std::printf("resuming after step %ld from %s\n",
+                    static_cast<long>(start_step()),
+                    briefing_.checkpoint.c_str());
+    }
+    std::fflush(stdout);
+}
+
+void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
+    const auto packed = gather(
+        transport_, root, sections_slot, pack_sections(trainer.sections()));
+    const auto cpu =
+        gather(transport_, root, cpu_slot, fmt::format("{}", cpu_seconds()));
+    if (!is_root()) {
+        return;
+    }
+    std::vector<std::vector<Section>> sections;
+    double idle_cpu_s = 0;
+    double cpu_s = 0;
+    int num_idle = 0;
+    for (std::size_t rank = 0; rank < packed.size(); ++rank) {
+        sections.push_back(unpack_sections(packed[rank]));
+        const double seconds = std::stod(cpu[rank]);
+        cpu_s += seconds;
+        if (!make_rank_role(job_.plan, devices_, static_cast<int>(rank))
+                 .stage) {
+            ++num_idle;
+            idle_cpu_s += seconds;
+        }
+    }
+    std::printf("\n%s", describe_sections(sections).c_str());
+    std::printf("CPU time: %.1f s over %zu ranks", cpu_s, packed.size());
+    if (num_idle > 0) {
+        std::printf(
+            ", of it %.1f s by %d ranks without a stage", idle_cpu_s, num_idle);
+    }
+    std::printf("\n%s after step %ld of %ld; the last checkpoint is in %s\n",
+                stop == StopRequest::none ? "done" : "stopped on request",
+                static_cast<long>(trainer.step()),
+                static_cast<long>(input_.train.steps),
+                output_->checkpoints().c_str());
+    std::fflush(stdout);
+}
+
+int TrainRun::run() {
+    const auto hosts = all_gather_strings(world_, mpi::host_name());
+    print_start(hosts);
+    Trainer trainer(transport_, make_setup(), input_.train, make_hooks());
+    check_data(trainer);
+    data_hash_ = trainer.data_hash();
+    if (is_root()) {
+        output_ = std::make_unique<OutputFolder>(input_.run.output, existing_);
+        output_->prepare(start_step(), briefing_.input, briefing_.plan);
+        progress_ =
+            std::make_unique<ProgressPrinter>(start_step(), input_.train.steps);
+    }
+    checkpointer_ = std::make_unique<Checkpointer>(
+        transport_,
+        CheckpointerSetup{
+            job_.graph,
+            job_.plan,
+            transport_.group(),
+            layout_.group_of_rank[world_.rank()],
+            input_.run.output / "checkpoints",
+            static_cast<std::size_t>(input_.train.checkpoint_keep),
+            input_.train.optimizer});
+    const StopRequest stop = trainer.run();
+    print_end(trainer, stop);
+    return stop == StopRequest::requeue ? requeue_status : 0;
+}
+
+//! Say it once: rank 0 at once; others only if rank 0 has not ended the run.
+[[noreturn]] void fail(const mpi::Communicator& world,
+                       const std::string& message,
+                       int status) {
+    if (world.rank() != root) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    }
+    const std::string who = world.rank() == root && world.size() == 1
+                                ? ""
+                                : fmt::format("rank {}: ", world.rank());
+    std::fprintf(stderr, "fusionllm: %s%s\n", who.c_str(), message.c_str());
+    std::fflush(stderr);
+    mpi::abort(status);
+}
+
+}  // namespace
+
+int run_train(int& argc, char**& argv, const TrainArguments& arguments) {
+    const mpi::Environment environment(argc, argv);
+    const auto world = mpi::Communicator::world();
+    try {
+        const auto hosts = all_gather_strings(world, mpi::host_name());
+        const bool is_root = world.rank() == root;
+        const Briefing briefing = parse_briefing(
+            all_gather_strings(
+                world, is_root ? to_text(make_briefing(arguments, hosts)) : "")
+                .at(root));
+        if (!briefing.problem.empty()) {
+            if (is_root) {
+                std::fprintf(
+                    stderr, "fusionllm: %s\n", briefing.problem.c_str());
+            }
+            return briefing.status;
+        }
+        TrainRun run(world, briefing, arguments.existing, hosts);
+        return run.run();
+    } catch (const InputError& error) {
+        fail(world, error.what(), 2);
+    } catch (const std::exception& error) {
+        fail(world, error.what(), 1);
+    }
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,20 @@
+#include <cstdio>
+
+#include "app/commands/commands.hpp"
+#include "app/job.hpp"
+
+namespace fusionllm {
+
+int run_validate(const InputArguments& arguments) {
+    const RunInput input = load_run_input(arguments.file, arguments.overrides);
+    const Job job = make_job(input, std::nullopt);
+    std::printf("%s is a good input: %zu ops, %zu parameter tensors, %zu %s\n",
+                arguments.file.c_str(),
+                job.graph.ops().size(),
+                job.graph.signature().parameters.size(),
+                job.topology.devices.size(),
+                job.topology.devices.size() == 1 ? "device" : "devices");
+    return 0;
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,131 @@
+#include "app/output_folder.hpp"
+
+#include <array>
+#include <cmath>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "fusionllm/io/checkpoint.hpp"
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/file.hpp"
+#include "fusionllm/util/text.hpp"
+
+namespace fs = std::filesystem;
+
+namespace fusionllm {
+namespace {
+
+constexpr std::array run_files{
+    "input.toml", "plan.txt", "metrics.jsonl", "checkpoints"};
+
+std::string number(double value) {
+    return std::isfinite(value) ? fmt::format("{}", value) : "null";
+}
+
+}  // namespace
+
+std::string to_json(const StepMetrics& metrics) {
+    std::string json = fmt::format(
+        R"({{"step":{},"loss":{},"learning_rate":{},"grad_norm":{},)"
+        R"("step_s":{},"tokens_per_s":{})",
+        metrics.step,
+        number(metrics.loss),
+        number(metrics.learning_rate),
+        number(metrics.grad_norm),
+        number(metrics.step_s),
+        number(metrics.tokens_per_s));
+    if (metrics.validation_loss) {
+        json += fmt::format(R"(,"validation_loss":{})",
+                            number(*metrics.validation_loss));
+    }
+    if (!metrics.skipped.empty()) {
+        json += fmt::format(R"(,"skipped":{})",
+                            nlohmann::json(metrics.skipped).dump());
+    }
+    return json + "}";
+}
+
+OutputFolder::OutputFolder(fs::path folder, Existing existing)
+    : folder_(std::move(folder)), existing_(existing) {
+    FUSIONLLM_VALIDATE(
+        !fs::exists(folder_) || fs::is_directory(folder_),
+        "the output '{}' is a file; give a folder by [run] output or --output",
+        folder_.string());
+    const bool has_content = fs::exists(folder_) && !fs::is_empty(folder_);
+    FUSIONLLM_VALIDATE(
+        !has_content || existing_ != Existing::refuse,
+        "the output folder '{}' is not empty; go on with --resume, start anew "
+        "with --overwrite, or give another by [run] output or --output",
+        folder_.string());
+    if (has_content && existing_ == Existing::overwrite) {
+        for (const auto& entry : fs::directory_iterator(folder_)) {
+            const std::string name = entry.path().filename().string();
+            FUSIONLLM_VALIDATE(
+                std::ranges::find(run_files, name) != run_files.end(),
+                "the output folder '{}' holds '{}', which no run of ours "
+                "writes, so --overwrite leaves it alone; give another folder",
+                folder_.string(),
+                name);
+        }
+    }
+}
+
+std::optional<fs::path> OutputFolder::checkpoint_to_resume() const {
+    if (existing_ != Existing::resume) {
+        return std::nullopt;
+    }
+    return find_latest_checkpoint(checkpoints());
+}
+
+void OutputFolder::prepare(std::int64_t step,
+                           const std::string& input,
+                           const std::string& plan) {
+    try {
+        fs::create_directories(folder_);
+        if (existing_ == Existing::overwrite) {
+            for (const char* name : run_files) {
+                fs::remove_all(folder_ / name);
+            }
+        }
+        fs::create_directories(checkpoints());
+        drop_metrics_after(step);
+        write_file(folder_ / "input.toml", input);
+        write_file(folder_ / "plan.txt", plan);
+    } catch (const fs::filesystem_error& error) {
+        throw InputError(
+            fmt::format("the output folder '{}' cannot be written: {}; give "
+                        "another by [run] output or --output",
+                        folder_.string(),
+                        error.code().message()));
+    }
+}
+
+void OutputFolder::drop_metrics_after(std::int64_t step) {
+    if (!fs::exists(metrics_file())) {
+        return;
+    }
+    std::string kept;
+    for (const std::string& line : split(read_file(metrics_file()), '\n')) {
+        const auto json = nlohmann::json::parse(line, nullptr, false);
+        // A line cut short by a crash is after every checkpoint.
+        if (json.is_object() && json.value("step", step + 1) <= step) {
+            kept += line + "\n";
+        }
+    }
+    write_file(metrics_file(), kept);
+}
+
+void OutputFolder::write_metrics(const StepMetrics& metrics) {
+    std::ofstream file(metrics_file(), std::ios::app);
+    file << to_json(metrics) << '\n';
+    file.flush();
+    if (!file) {
+        throw Error(fmt::format(
+            "cannot write '{}' (is the disk full?); the run can go on with "
+            "--resume from its last checkpoint",
+            metrics_file().string()));
+    }
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fusionllm/runtime/trainer.hpp"
+
+#include "app/job.hpp"
+
+namespace fusionllm {
+
+//! One rank as the first table shows it.
+struct RankLine {
+    int rank = 0;
+    std::string host;
+    int pid = 0;
+    std::string device;
+    std::string group;
+    int stage = -1;
+};
+
+//! Settings, library versions, ranks and stages: printed before step 1.
+std::string describe_run(const RunInput& input,
+                         const Job& job,
+                         const std::vector<RankLine>& ranks);
+
+/*!
+ * The lines of a run: on a terminal one that is rewritten, else about a
+ * hundred plain ones, and every one that has news (validation, a skipped step).
+ */
+class ProgressPrinter {
+public:
+    ProgressPrinter(std::int64_t first_step, std::int64_t steps);
+    void print(const StepMetrics& metrics);
+
+private:
+    std::int64_t first_step_;
+    std::int64_t steps_;
+    std::int64_t print_every_;
+    bool is_terminal_;
+    double begin_s_;
+};
+
+//! Seconds by section over ranks: least, mean, most, share of the whole.
+std::string describe_sections(
+    const std::vector<std::vector<Section>>& sections_of_rank);
+
+//! Sections as text for a control message, and back.
+std::string pack_sections(const SectionTimer& timer);
+std::vector<Section> unpack_sections(const std::string& text);
+
+}  // namespace fusionllm

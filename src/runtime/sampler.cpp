@@ -1,0 +1,109 @@
+#include "fusionllm/runtime/sampler.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "fusionllm/exec/stage.hpp"
+#include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/exec/threads.hpp"
+#include "fusionllm/runtime/trainer.hpp"
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/random.hpp"
+
+namespace fusionllm {
+namespace {
+
+//! A uniform number in [0, 1) for the draw.
+double uniform(const SampleOptions& options) {
+    const PhiloxBlock counter{{static_cast<std::uint32_t>(options.number),
+                               static_cast<std::uint32_t>(options.number >> 32),
+                               0,
+                               0}};
+    const auto key = derive_key(options.seed, std::string_view("sampler"));
+    return philox(counter, make_philox_key(key)).words[0] * 0x1p-32;
+}
+
+std::int64_t draw(const at::Tensor& logits, const SampleOptions& options) {
+    if (options.temperature == 0) {
+        return logits.argmax().item<std::int64_t>();
+    }
+    const at::Tensor probabilities =
+        at::softmax(logits.to(at::kDouble) / options.temperature, 0);
+    const double* begin = probabilities.data_ptr<double>();
+    double rest = uniform(options);
+    const std::int64_t last = probabilities.numel() - 1;
+    for (std::int64_t token = 0; token < last; ++token) {
+        rest -= begin[token];
+        if (rest < 0) {
+            return token;
+        }
+    }
+    return last;
+}
+
+}  // namespace
+
+struct Sampler::State {
+    explicit State(const OpGraph& training)
+        : graph(evaluation_form(training)) {}
+
+    OpGraph graph;
+    std::unique_ptr<ParameterStore> parameters;
+    std::unique_ptr<Stage> stage;
+    std::int64_t context = 0;
+};
+
+Sampler::Sampler(const OpGraph& graph,
+                 const std::function<HostTensor(const std::string&)>& load,
+                 int num_threads)
+    : state_(std::make_unique<State>(graph)) {
+    set_num_threads(num_threads);
+    const OpGraph& evaluated = state_->graph;
+    const GraphSignature& signature = evaluated.signature();
+    FUSIONLLM_VALIDATE(signature.output.has_value(),
+                       "model '{}' has no output to sample from",
+                       evaluated.name());
+    state_->context = evaluated.value(signature.inputs.at(0)).type.sizes.at(1);
+    const StageSlice slice = make_slice(evaluated, {0, evaluated.ops().size()});
+    state_->parameters = std::make_unique<ParameterStore>(
+        evaluated, slice.parameter_uses, 0, at::Device(at::kCPU));
+    for (const std::size_t index : state_->parameters->indices()) {
+        at::Tensor& value = state_->parameters->get(index).value;
+        const std::string name =
+            parameter_tensor_name(signature.parameters[index].name);
+        const HostTensor stored = load(name);
+        FUSIONLLM_VALIDATE(
+            stored.type == type_of(value),
+            "tensor '{}' is {} in the checkpoint, but {} in its own model; the "
+            "checkpoint is damaged",
+            name,
+            to_text(stored.type),
+            to_text(type_of(value)));
+        value.copy_(from_host(stored, value.device()));
+    }
+    state_->stage = std::make_unique<Stage>(
+        evaluated, slice, *state_->parameters, StageOptions());
+}
+
+Sampler::~Sampler() = default;
+
+std::int64_t Sampler::next(const std::vector<std::int64_t>& tokens,
+                           const SampleOptions& options) {
+    FUSIONLLM_EXPECTS(!tokens.empty());
+    const auto length = std::min<std::int64_t>(
+        static_cast<std::int64_t>(tokens.size()), state_->context);
+    std::vector<at::Tensor> inputs;
+    for (const ValueId input : state_->stage->slice().user_inputs) {
+        inputs.push_back(
+            at::zeros(state_->graph.value(input).type.sizes, at::kLong));
+    }
+    std::copy(tokens.end() - length,
+              tokens.end(),
+              inputs.at(0).data_ptr<std::int64_t>());
+    state_->stage->evaluate({}, inputs);
+    return draw(state_->stage->output()[0][length - 1].contiguous(), options);
+}
+
+}  // namespace fusionllm
