@@ -12,12 +12,43 @@
 namespace fusionllm {
 namespace {
 
-//! Gradients, too, get the strides that they would have after a message.
-void normalise_gradient_of(at::Tensor& value) {
-    if (value.requires_grad() && !value.is_leaf()) {
-        value.register_hook(
-            [](const at::Tensor& gradient) { return normalise(gradient); });
+//! A gradient in the strides of its value. What autograd gives depends on who
+//! shares the memory and on expanded operands, hence on the cut.
+at::Tensor with_strides(const at::Tensor& gradient, at::IntArrayRef strides) {
+    // An unused output of an op with several has none.
+    if (!gradient.defined() || gradient.strides() == strides) {
+        return gradient;
     }
+    const at::Tensor normal = normalise(gradient);
+    if (normal.strides() == strides) {
+        return normal;
+    }
+    return at::empty_strided(normal.sizes(), strides, normal.options())
+        .copy_(normal);
+}
+
+/*!
+ * Make an op's output what its receiver would have on the next stage.
+ *
+ * A tensor that an op returns as it came (`contiguous`) would share one
+ * gradient sum with its input; whether a value without gradient seems to
+ * require one may choose another kernel (`matmul`).
+ */
+at::Tensor separate(const at::Tensor& output,
+                    bool is_an_input,
+                    bool has_gradient) {
+    if (!output.requires_grad()) {
+        return output;
+    }
+    if (!has_gradient) {
+        return output.detach();
+    }
+    at::Tensor result = is_an_input ? at::alias(output) : output;
+    result.register_hook(
+        [strides = result.strides().vec()](const at::Tensor& gradient) {
+            return with_strides(gradient, strides);
+        });
+    return result;
 }
 
 }  // namespace
@@ -117,11 +148,18 @@ std::vector<at::Tensor> Stage::run_ops(
             check(runners_[i], outputs);
         }
         const Op& op = runners_[i].op();
+        const auto is_an_input = [&](const at::Tensor& output) {
+            return std::ranges::any_of(used_values(op), [&](ValueId value) {
+                return tensor_of(value).is_same(output);
+            });
+        };
         for (std::size_t k = 0; k < outputs.size(); ++k) {
-            if (context.is_training) {
-                normalise_gradient_of(outputs[k]);
-            }
-            values_[op.outputs[k].get()] = std::move(outputs[k]);
+            values_[op.outputs[k].get()] =
+                context.is_training
+                    ? separate(outputs[k],
+                               is_an_input(outputs[k]),
+                               graph_.has_gradient(op.outputs[k]))
+                    : outputs[k];
         }
         for (const ValueId value : dies_after_[i]) {
             values_[value.get()] = at::Tensor();
@@ -212,7 +250,8 @@ std::vector<at::Tensor> Stage::backward(
     for (std::size_t k = 0; k < inputs.size(); ++k) {
         const at::Tensor& gradient = found[parameters_.uses().size() + k];
         if (gradient.defined()) {
-            result[inputs[k]] = normalise(gradient);
+            result[inputs[k]] = with_strides(
+                gradient, flight.mapped().inputs[inputs[k]].strides());
         }
     }
     return result;

@@ -80,10 +80,11 @@ at::Device parse_device(const std::string& text, int local_rank) {
 std::vector<std::uint8_t> stride_order(const at::Tensor& tensor) {
     std::vector<std::uint8_t> order(tensor.dim());
     std::iota(order.begin(), order.end(), std::uint8_t{0});
-    // A dim of size 1 has no place in memory: let it follow its neighbour.
+    // A dim of size 1, or expanded, has no place in memory: let it follow its
+    // neighbour.
     std::vector<std::int64_t> strides = tensor.strides().vec();
     for (std::int64_t dim = tensor.dim() - 1; dim >= 0; --dim) {
-        if (tensor.size(dim) == 1) {
+        if (tensor.size(dim) == 1 || strides[dim] == 0) {
             strides[dim] = dim + 1 < tensor.dim() ? strides[dim + 1] : 1;
         }
     }

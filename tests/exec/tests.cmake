@@ -1,0 +1,7 @@
+add_library(fusionllm_exec_harness STATIC
+  exec/stage_chain.cpp exec/random_graph.cpp)
+target_include_directories(fusionllm_exec_harness PUBLIC exec)
+target_compile_options(fusionllm_exec_harness PRIVATE -Wall -Wextra -Werror)
+target_link_libraries(fusionllm_exec_harness PUBLIC fusionllm_runtime)
+
+fusionllm_add_test(exec/stage_property_test.cpp LIBS fusionllm_exec_harness)
