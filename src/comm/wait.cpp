@@ -12,6 +12,9 @@ using std::chrono::microseconds;
 constexpr int max_yields = 200;
 constexpr microseconds shortest_sleep{50};
 constexpr microseconds longest_sleep{5000};
+//! A message that comes during a sleep is late by at most this part of the
+//! time waited for it; doubling sleeps were late by up to all of it.
+constexpr int waited_per_sleep = 8;
 
 }  // namespace
 
@@ -21,18 +24,23 @@ void IdleWait::idle() {
         std::this_thread::yield();
         return;
     }
+    if (num_yields_ == max_yields) {
+        ++num_yields_;
+        begin_ = std::chrono::steady_clock::now();
+    }
+    const auto waited = std::chrono::duration_cast<microseconds>(
+        std::chrono::steady_clock::now() - begin_);
+    const auto sleep =
+        std::clamp(waited / waited_per_sleep, shortest_sleep, longest_sleep);
     std::unique_lock lock(mutex_);
-    if (condition_.wait_for(lock, sleep_, [this] { return is_woken_; })) {
+    if (condition_.wait_for(lock, sleep, [this] { return is_woken_; })) {
         is_woken_ = false;
         reset();
-    } else {
-        sleep_ = std::min(2 * sleep_, longest_sleep);
     }
 }
 
 void IdleWait::reset() {
     num_yields_ = 0;
-    sleep_ = shortest_sleep;
 }
 
 void IdleWait::wake() {
