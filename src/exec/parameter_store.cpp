@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -100,7 +101,7 @@ bool ParameterStore::has(std::size_t parameter) const {
     return held_.contains(parameter);
 }
 
-void ParameterStore::accumulate(std::size_t use, const at::Tensor& gradient) {
+void ParameterStore::accumulate(std::size_t use, at::Tensor gradient) {
     if (!gradient.defined()) {
         return;
     }
@@ -110,7 +111,7 @@ void ParameterStore::accumulate(std::size_t use, const at::Tensor& gradient) {
         sum.add_(gradient);
     } else if (gradient.is_contiguous() && gradient.use_count() == 1 &&
                gradient.storage().use_count() == 1) {
-        sum = gradient;
+        sum = std::move(gradient);
     } else {
         sum = gradient.clone(at::MemoryFormat::Contiguous);
     }

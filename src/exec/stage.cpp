@@ -244,8 +244,7 @@ std::vector<at::Tensor> Stage::backward(
                                        /*create_graph=*/false,
                                        /*allow_unused=*/true);
     for (std::size_t use = 0; use < parameters_.uses().size(); ++use) {
-        const at::Tensor gradient = std::move(found[use]);
-        parameters_.accumulate(use, gradient);
+        parameters_.accumulate(use, std::move(found[use]));
     }
     for (std::size_t k = 0; k < inputs.size(); ++k) {
         const at::Tensor& gradient = found[parameters_.uses().size() + k];

@@ -44,7 +44,10 @@ TrainingResult train(const TrainingCase& training) {
                                 training.micro_batches);
     TrainingResult result;
     std::mutex mutex;
-    run_loopback(training.ranks, [&](Transport& transport) {
+    run_loopback(training.ranks, [&](Transport& loopback) {
+        const auto decorated =
+            training.decorate ? training.decorate(loopback) : nullptr;
+        Transport& transport = decorated ? *decorated : loopback;
         TrainerSetup setup{
             graph, plan, {}, training.device, 0, 0, true, {}, {}};
         for (int rank = 0; rank < training.ranks; ++rank) {
@@ -55,12 +58,16 @@ TrainingResult train(const TrainingCase& training) {
             return std::shared_ptr<void>();
         };
         setup.load_data = [&] {
+            if (training.load_data) {
+                return training.load_data();
+            }
             return make_synthetic_dataset(training.options.seed,
                                           training.model.context,
                                           training.model.vocabulary,
                                           0.001);
         };
         TrainerHooks hooks;
+        hooks.load = training.load;
         hooks.on_step = [&](const StepMetrics& metrics) {
             const std::lock_guard lock(mutex);
             result.metrics.push_back(metrics);

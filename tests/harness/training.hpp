@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,10 @@ struct TrainingCase {
     int micro_batches = 4;
     TrainOptions options;
     std::string device = "cpu";
+    //! Put between a rank and the loopback transport, if given.
+    std::function<std::unique_ptr<Transport>(Transport&)> decorate;
+    std::function<HostTensor(const std::string&)> load;  //!< a trainer's hook
+    std::function<DatasetSplit()> load_data;  //!< in place of the sequences
 };
 
 //! Everything that the laws compare, bit by bit.

@@ -45,7 +45,8 @@ public:
     //! The leaf that stands for the parameter in the op of use number `use`.
     const at::Tensor& leaf(std::size_t use) const { return leaves_.at(use); }
     //! Add a micro-batch's gradient of a use; an undefined one adds nothing.
-    void accumulate(std::size_t use, const at::Tensor& gradient);
+    //! A gradient that is moved here is not copied.
+    void accumulate(std::size_t use, at::Tensor gradient);
     //! The sum so far; undefined if there was none.
     const at::Tensor& gradient(std::size_t use) const {
         return gradients_.at(use);
