@@ -80,7 +80,6 @@ struct Trainer::State {
     RankRole role;
     std::int64_t step;  // updates tried
     SectionTimer sections;
-    double begin_s = monotonic_s();
     DataFacts data_facts;
     std::int64_t tokens_per_step = 0;
     std::vector<std::string> parameter_names;
@@ -115,6 +114,7 @@ const SectionTimer& Trainer::sections() const {
 }
 
 void Trainer::State::start() {
+    sections.add("launch", monotonic_s() - setup.begin_s);
     const auto scope = sections.measure("start");
     const GraphSignature& signature = setup.graph.signature();
     for (const Parameter& parameter : signature.parameters) {
@@ -322,7 +322,7 @@ StopRequest Trainer::run() {
     for (const Section& section : s.sections.sections()) {
         accounted += section.seconds;
     }
-    s.sections.add("other", monotonic_s() - s.begin_s - accounted);
+    s.sections.add("other", monotonic_s() - s.setup.begin_s - accounted);
     return s.step < s.options.steps ? stop : StopRequest::none;
 }
 

@@ -2,13 +2,39 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <utility>
+
+#include <time.h>
+#include <unistd.h>
 
 namespace fusionllm {
 
 double monotonic_s() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     return std::chrono::duration<double>(now).count();
+}
+
+double process_begin_s() {
+    // Field 22 of /proc/self/stat, counted behind the name, which may hold
+    // spaces: clock ticks after boot.
+    std::ifstream file("/proc/self/stat");
+    std::string text;
+    std::getline(file, text);
+    std::istringstream fields(text.substr(text.rfind(')') + 1));
+    std::string field;
+    for (int i = 3; i <= 22; ++i) {
+        fields >> field;
+    }
+    timespec since_boot{};
+    clock_gettime(CLOCK_BOOTTIME, &since_boot);
+    const double now_s = static_cast<double>(since_boot.tv_sec) +
+                         1e-9 * static_cast<double>(since_boot.tv_nsec);
+    const double begin_s =
+        std::stod(field) / static_cast<double>(sysconf(_SC_CLK_TCK));
+    return monotonic_s() - (now_s - begin_s);
 }
 
 SectionTimer::Scope::Scope(SectionTimer& timer, std::size_t index)

@@ -10,9 +10,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -107,9 +109,16 @@ Spread spread_of(const std::vector<double>& numbers) {
 struct Figures {
     std::vector<double> step_s;
     std::vector<double> bare_s;
+    std::vector<double> step_cpu_s;  // of all threads of the process
+    std::vector<double> bare_cpu_s;
     double largest_loss_difference = 0;  // relative, to the bare loop
     std::vector<Section> sections;       // of this rank
 };
+
+//! Seconds of the processor that this process has used, all threads.
+double cpu_s() {
+    return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
 
 //! The bare loop, fed with the samples that the trainer takes.
 class BareSteps {
@@ -163,7 +172,8 @@ Figures measure(const BenchOptions& options,
                 const OpGraph& graph,
                 const Plan& plan,
                 Transport& transport) {
-    TrainerSetup setup{graph, plan, {}, "cpu", 0, 0, true, {}, {}};
+    TrainerSetup setup{
+        graph, plan, {}, "cpu", 0, 0, true, {}, {}, monotonic_s()};
     for (int rank = 0; rank < transport.size(); ++rank) {
         setup.device_of_rank.emplace_back(rank);
     }
@@ -184,22 +194,26 @@ Figures measure(const BenchOptions& options,
         bare.emplace(options, graph);
     }
     TrainerHooks hooks;
+    double cpu_mark_s = 0;
     hooks.on_step = [&](const StepMetrics& metrics) {
         const bool is_counted = metrics.step > options.warmup;
         if (is_counted) {
             figures.step_s.push_back(metrics.step_s);
+            figures.step_cpu_s.push_back(cpu_s() - cpu_mark_s);
         }
-        if (!bare) {
-            return;
+        if (bare) {
+            const double begin = monotonic_s();
+            const double begin_cpu = cpu_s();
+            const double loss = bare->run(metrics.step - 1);
+            if (is_counted) {
+                figures.bare_s.push_back(monotonic_s() - begin);
+                figures.bare_cpu_s.push_back(cpu_s() - begin_cpu);
+            }
+            figures.largest_loss_difference =
+                std::max(figures.largest_loss_difference,
+                         std::abs(loss - metrics.loss) / metrics.loss);
         }
-        const double begin = monotonic_s();
-        const double loss = bare->run(metrics.step - 1);
-        if (is_counted) {
-            figures.bare_s.push_back(monotonic_s() - begin);
-        }
-        figures.largest_loss_difference =
-            std::max(figures.largest_loss_difference,
-                     std::abs(loss - metrics.loss) / metrics.loss);
+        cpu_mark_s = cpu_s();
     };
     // Called by every rank after the backwards of a step: from those of the
     // last warm-up step to those of the last step are `steps` whole steps.
@@ -233,6 +247,22 @@ void print_spread(const std::string& name, const std::vector<double>& seconds) {
         1e3 * spread.low,
         1e3 * spread.high,
         seconds.size());
+}
+
+//! Step by step, so that a machine whose speed drifts does not matter.
+void print_ratio(const std::string& what,
+                 const std::vector<double>& trainer,
+                 const std::vector<double>& bare) {
+    std::vector<double> ratios;
+    for (std::size_t i = 0; i < bare.size(); ++i) {
+        ratios.push_back(trainer[i] / bare[i]);
+    }
+    const Spread ratio = spread_of(ratios);
+    fmt::print("trainer / bare loop, {}: {:.4f} (quartiles {:.4f} to {:.4f})\n",
+               what,
+               ratio.median,
+               ratio.low,
+               ratio.high);
 }
 
 //! Lines "rank,section,seconds a step" of this rank.
@@ -291,6 +321,13 @@ void append_csv(const BenchOptions& options,
     for (const double seconds : figures.bare_s) {
         file << fmt::format("{},0,bare step,{:.9f}\n", ranks, seconds);
     }
+    for (const double seconds : figures.step_cpu_s) {
+        file << fmt::format("{},0,step processor,{:.9f}\n", ranks, seconds);
+    }
+    for (const double seconds : figures.bare_cpu_s) {
+        file << fmt::format(
+            "{},0,bare step processor,{:.9f}\n", ranks, seconds);
+    }
     for (const std::string& sections : sections_of_rank) {
         std::istringstream lines(sections);
         for (std::string line; std::getline(lines, line);) {
@@ -329,18 +366,10 @@ void report(const BenchOptions& options,
     print_spread("trainer", figures.step_s);
     if (!figures.bare_s.empty()) {
         print_spread("bare loop", figures.bare_s);
-        std::vector<double> ratios;
-        for (std::size_t i = 0; i < figures.bare_s.size(); ++i) {
-            ratios.push_back(figures.step_s[i] / figures.bare_s[i]);
-        }
-        const Spread ratio = spread_of(ratios);
-        fmt::print(
-            "trainer / bare loop, step by step: {:.4f} (quartiles "
-            "{:.4f} to {:.4f}); losses differ by {:.1e} at most\n",
-            ratio.median,
-            ratio.low,
-            ratio.high,
-            figures.largest_loss_difference);
+        print_ratio("time", figures.step_s, figures.bare_s);
+        print_ratio("processor time", figures.step_cpu_s, figures.bare_cpu_s);
+        fmt::print("losses differ by {:.1e} at most\n",
+                   figures.largest_loss_difference);
     }
     print_sections(figures, sections_of_rank);
     if (!options.csv.empty()) {

@@ -60,5 +60,14 @@ TEST(SectionTimerTest, the_default_clock_does_not_go_back) {
     EXPECT_GE(monotonic_s(), before);
 }
 
+TEST(ProcessBegin, was_a_short_while_ago_and_stays_where_it_is) {
+    const double first = process_begin_s();
+    const double second = process_begin_s();
+
+    EXPECT_LT(first, monotonic_s() + 0.02);
+    EXPECT_GT(first, monotonic_s() - 3600);
+    EXPECT_NEAR(first, second, 0.02);
+}
+
 }  // namespace
 }  // namespace fusionllm::test

@@ -71,6 +71,8 @@ struct TrainerSetup {
     std::function<std::shared_ptr<void>()> compute_scope;
     //! Called by the ranks that use inputs or labels, and only by them.
     std::function<DatasetSplit()> load_data;
+    //! On the clock of `monotonic_s`; what is before counts as "launch".
+    double begin_s = monotonic_s();
 };
 
 /*!
@@ -96,7 +98,7 @@ public:
     std::uint64_t data_hash() const;
     //! Updates tried so far.
     std::int64_t step() const;
-    //! Every second of this rank since construction, by section.
+    //! Every second of this rank since `begin_s`, by section.
     const SectionTimer& sections() const;
 
 private:

@@ -11,6 +11,10 @@ namespace fusionllm {
 //! Seconds of a clock that never goes back; only differences mean something.
 double monotonic_s();
 
+//! When this process began, on the clock of `monotonic_s`, to about 10 ms: the
+//! time that the loader and the libraries took before `main` is part of a run.
+double process_begin_s();
+
 //! What a `SectionTimer` knows of one name.
 struct Section {
     std::string name;

@@ -3,7 +3,6 @@
 #include <memory>
 #include <thread>
 
-#include <nlohmann/json.hpp>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "fusionllm/util/error.hpp"
 
 #include "app/commands/commands.hpp"
+#include "app/commands/train_briefing.hpp"
 #include "app/job.hpp"
 #include "app/screen.hpp"
 #include "app/versions.hpp"
@@ -25,81 +25,8 @@
 namespace fusionllm {
 namespace {
 
-constexpr int root = 0;
 constexpr std::uint32_t sections_slot = 16;
 constexpr std::uint32_t cpu_slot = 17;
-
-//! What rank 0 finds out before any work, for all ranks.
-struct Briefing {
-    std::string problem;  //!< not empty: all end with `status`
-    int status = 0;
-    std::string input;       //!< resolved TOML
-    std::string plan;        //!< text form
-    std::string checkpoint;  //!< folder to resume from, or empty
-    std::string job_id;
-};
-
-std::string to_text(const Briefing& briefing) {
-    return nlohmann::json{briefing.problem,
-                          briefing.status,
-                          briefing.input,
-                          briefing.plan,
-                          briefing.checkpoint,
-                          briefing.job_id}
-        .dump();
-}
-
-Briefing parse_briefing(const std::string& text) {
-    const auto json = nlohmann::json::parse(text);
-    return {json[0], json[1], json[2], json[3], json[4], json[5]};
-}
-
-RunInput load_input(const TrainArguments& arguments) {
-    RunInput input =
-        load_run_input(arguments.input.file, arguments.input.overrides);
-    if (!arguments.plan.empty()) {
-        input.plan.file = std::filesystem::absolute(arguments.plan);
-    }
-    if (!arguments.output.empty()) {
-        input.run.output = std::filesystem::absolute(arguments.output);
-        input.train.output = input.run.output;
-    }
-    return input;
-}
-
-std::vector<DeviceId> match(const RunInput& input,
-                            const Topology& topology,
-                            const std::vector<std::string>& hosts) {
-    return match_ranks(
-        topology,
-        input.topology.match == "host" ? Match::host : Match::order,
-        hosts);
-}
-
-//! Everything that can be wrong with the input is found here, on rank 0.
-Briefing make_briefing(const TrainArguments& arguments,
-                       const std::vector<std::string>& hosts) {
-    Briefing briefing;
-    briefing.job_id = fmt::format("{}-{}", mpi::host_name(), getpid());
-    try {
-        const RunInput input = load_input(arguments);
-        const Job job = make_job(input, static_cast<int>(hosts.size()));
-        make_rank_role(job.plan, match(input, job.topology, hosts), root);
-        const OutputFolder output(input.run.output, arguments.existing);
-        briefing.input = to_toml(input);
-        briefing.plan = to_text(job.plan, job.graph);
-        if (const auto checkpoint = output.checkpoint_to_resume()) {
-            briefing.checkpoint = checkpoint->string();
-        }
-    } catch (const InputError& error) {
-        briefing.problem = error.what();
-        briefing.status = 2;
-    } catch (const std::exception& error) {
-        briefing.problem = error.what();
-        briefing.status = 1;
-    }
-    return briefing;
-}
 
 GroupLayout make_layout(const Job& job, const std::vector<DeviceId>& devices) {
     GroupLayout layout;
@@ -140,7 +67,7 @@ public:
           existing_(existing),
           input_(parse_run_input(briefing.input, "the resolved input", {})),
           job_(make_briefed_job()),
-          devices_(match(input_, job_.topology, hosts)),
+          devices_(match_devices(input_, job_.topology, hosts)),
           layout_(make_layout(job_, devices_)),
           role_(make_rank_role(job_.plan, devices_, world.rank())),
           transport_(world, layout_),
@@ -149,7 +76,6 @@ public:
         table_.set_stage(role_.stage ? static_cast<int>(*role_.stage) : -1);
         if (!briefing.checkpoint.empty()) {
             reader_ = std::make_unique<CheckpointReader>(briefing.checkpoint);
-            check_checkpoint();
         }
     }
 
@@ -157,7 +83,6 @@ public:
 
 private:
     Job make_briefed_job() const;
-    void check_checkpoint() const;
     void check_data(const Trainer& trainer) const;
     void print_start(const std::vector<std::string>& hosts) const;
     void print_end(const Trainer& trainer, StopRequest stop);
@@ -170,7 +95,6 @@ private:
                        : 0;
     }
 
-    double begin_s_ = monotonic_s();
     const mpi::Communicator& world_;
     const Briefing& briefing_;
     Existing existing_;
@@ -197,33 +121,6 @@ Job TrainRun::make_briefed_job() const {
     job.plan = parse_plan(briefing_.plan, "rank 0's plan");
     validate(job.plan, job.graph, job.topology.devices.size());
     return job;
-}
-
-void TrainRun::check_checkpoint() const {
-    const CheckpointManifest& manifest = reader_->manifest();
-    FUSIONLLM_VALIDATE(
-        manifest.seed == static_cast<std::uint64_t>(input_.run.seed),
-        "the checkpoint '{}' was made with seed {}, but [run] seed is {}; "
-        "resume with the same seed, or start anew with --overwrite",
-        briefing_.checkpoint,
-        manifest.seed,
-        input_.run.seed);
-    FUSIONLLM_VALIDATE(
-        manifest.optimizer == input_.train.optimizer.kind,
-        "the checkpoint '{}' was made by {}, but [train] optimizer is {}; "
-        "resume with the same one",
-        briefing_.checkpoint,
-        manifest.optimizer,
-        input_.train.optimizer.kind);
-    FUSIONLLM_VALIDATE(
-        manifest.samples ==
-            manifest.step * static_cast<std::uint64_t>(input_.train.batch),
-        "the checkpoint '{}' has seen {} samples in {} steps, so its "
-        "[train] batch was not {}; resume with the same batch",
-        briefing_.checkpoint,
-        manifest.samples,
-        manifest.step,
-        input_.train.batch);
 }
 
 void TrainRun::check_data(const Trainer& trainer) const {
@@ -286,7 +183,8 @@ TrainerSetup TrainRun::make_setup() const {
             [threads = static_cast<int>(input_.run.threads)] {
                 return make_compute_scope(threads);
             },
-            [this] { return load_data(input_); }};
+            [this] { return load_data(input_); },
+            process_begin_s()};
 }
 
 void TrainRun::print_start(const std::vector<std::string>& hosts) const {

@@ -1,0 +1,141 @@
+#include "app/commands/train_briefing.hpp"
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/io/checkpoint.hpp"
+#include "fusionllm/runtime/rank_role.hpp"
+#include "fusionllm/util/error.hpp"
+
+namespace fusionllm {
+namespace {
+
+RunInput load_input(const TrainArguments& arguments) {
+    RunInput input =
+        load_run_input(arguments.input.file, arguments.input.overrides);
+    if (!arguments.plan.empty()) {
+        input.plan.file = std::filesystem::absolute(arguments.plan);
+    }
+    if (!arguments.output.empty()) {
+        input.run.output = std::filesystem::absolute(arguments.output);
+        input.train.output = input.run.output;
+    }
+    return input;
+}
+
+//! Sizes of the model; dropout is not among them, a run may change it.
+std::vector<std::pair<std::string, std::int64_t>> sizes_of(
+    const Gpt2Options& model) {
+    return {{"layers", model.layers},
+            {"width", model.width},
+            {"heads", model.heads},
+            {"context", model.context},
+            {"vocabulary", model.vocabulary},
+            {"tie_embeddings", model.tie_embeddings ? 1 : 0}};
+}
+
+// Fewer layers, or other heads, would fit the stored tensors and be wrong.
+void check_model(const std::string& folder,
+                 const Gpt2Options& stored,
+                 const Gpt2Options& wanted) {
+    const auto stored_sizes = sizes_of(stored);
+    const auto wanted_sizes = sizes_of(wanted);
+    for (std::size_t i = 0; i < stored_sizes.size(); ++i) {
+        FUSIONLLM_VALIDATE(
+            stored_sizes[i] == wanted_sizes[i],
+            "the checkpoint '{}' is of a model with {} = {}, but [model] {} is "
+            "{}; resume with the same model, or start anew with --overwrite",
+            folder,
+            stored_sizes[i].first,
+            stored_sizes[i].second,
+            wanted_sizes[i].first,
+            wanted_sizes[i].second);
+    }
+}
+
+//! Refuse to go on with what would be another run.
+void check_checkpoint(const std::string& folder, const RunInput& input) {
+    const CheckpointReader reader(folder);
+    const CheckpointManifest& manifest = reader.manifest();
+    check_model(
+        folder, parse_run_input(manifest.input, folder, {}).model, input.model);
+    FUSIONLLM_VALIDATE(
+        manifest.seed == static_cast<std::uint64_t>(input.run.seed),
+        "the checkpoint '{}' was made with seed {}, but [run] seed is {}; "
+        "resume with the same seed, or start anew with --overwrite",
+        folder,
+        manifest.seed,
+        input.run.seed);
+    FUSIONLLM_VALIDATE(
+        manifest.optimizer == input.train.optimizer.kind,
+        "the checkpoint '{}' was made by {}, but [train] optimizer is {}; "
+        "resume with the same one, or start anew with --overwrite",
+        folder,
+        manifest.optimizer,
+        input.train.optimizer.kind);
+    FUSIONLLM_VALIDATE(
+        manifest.samples ==
+            manifest.step * static_cast<std::uint64_t>(input.train.batch),
+        "the checkpoint '{}' has seen {} samples in {} steps, so its [train] "
+        "batch was not {}; resume with the same batch, or start anew with "
+        "--overwrite",
+        folder,
+        manifest.samples,
+        manifest.step,
+        input.train.batch);
+}
+
+}  // namespace
+
+std::vector<DeviceId> match_devices(const RunInput& input,
+                                    const Topology& topology,
+                                    const std::vector<std::string>& hosts) {
+    return match_ranks(
+        topology,
+        input.topology.match == "host" ? Match::host : Match::order,
+        hosts);
+}
+
+std::string to_text(const Briefing& briefing) {
+    return nlohmann::json{briefing.problem,
+                          briefing.status,
+                          briefing.input,
+                          briefing.plan,
+                          briefing.checkpoint,
+                          briefing.job_id}
+        .dump();
+}
+
+Briefing parse_briefing(const std::string& text) {
+    const auto json = nlohmann::json::parse(text);
+    return {json[0], json[1], json[2], json[3], json[4], json[5]};
+}
+
+Briefing make_briefing(const TrainArguments& arguments,
+                       const std::vector<std::string>& hosts) {
+    Briefing briefing;
+    briefing.job_id = fmt::format("{}-{}", mpi::host_name(), getpid());
+    try {
+        const RunInput input = load_input(arguments);
+        const Job job = make_job(input, static_cast<int>(hosts.size()));
+        make_rank_role(
+            job.plan, match_devices(input, job.topology, hosts), root);
+        const OutputFolder output(input.run.output, arguments.existing);
+        briefing.input = to_toml(input);
+        briefing.plan = to_text(job.plan, job.graph);
+        if (const auto checkpoint = output.checkpoint_to_resume()) {
+            briefing.checkpoint = checkpoint->string();
+            check_checkpoint(briefing.checkpoint, input);
+        }
+    } catch (const InputError& error) {
+        briefing.problem = error.what();
+        briefing.status = 2;
+    } catch (const std::exception& error) {
+        briefing.problem = error.what();
+        briefing.status = 1;
+    }
+    return briefing;
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/commands/commands.hpp"
+#include "app/job.hpp"
+
+namespace fusionllm {
+
+inline constexpr int root = 0;
+
+//! What rank 0 finds out before any work, for all ranks.
+struct Briefing {
+    std::string problem;  //!< not empty: all end with `status`
+    int status = 0;
+    std::string input;       //!< resolved TOML
+    std::string plan;        //!< text form
+    std::string checkpoint;  //!< folder to resume from, or empty
+    std::string job_id;
+};
+
+std::string to_text(const Briefing& briefing);
+Briefing parse_briefing(const std::string& text);
+
+/*!
+ * Everything that can be wrong with the input is found here, on rank 0, but
+ * for the data, which other ranks may read; nothing is written. `hosts` is
+ * that of each rank.
+ */
+Briefing make_briefing(const TrainArguments& arguments,
+                       const std::vector<std::string>& hosts);
+
+//! The device of each rank.
+std::vector<DeviceId> match_devices(const RunInput& input,
+                                    const Topology& topology,
+                                    const std::vector<std::string>& hosts);
+
+}  // namespace fusionllm
