@@ -25,7 +25,33 @@ if(NOT EXISTS "${kokkos_include}/Kokkos_Core.hpp" AND
     INTERFACE_INCLUDE_DIRECTORIES /usr/include/trilinos)
 endif()
 
+# A LibTorch with CUDA enables nvcc and changes flags for CUDA sources of its
+# users. We have none that use LibTorch: name any architecture, for detecting
+# one asks for CUDA C++20, which CMake 3.25 does not know; and keep our flags.
+if(NOT DEFINED TORCH_CUDA_ARCH_LIST AND NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST})
+  set(TORCH_CUDA_ARCH_LIST 9.0)
+endif()
+set(cuda_flags "${CMAKE_CUDA_FLAGS}")
 find_package(Torch REQUIRED)
+set(CMAKE_CUDA_FLAGS "${cuda_flags}")
+unset(CMAKE_CUDA_STANDARD)
+if(FUSIONLLM_CUDA AND NOT TARGET torch_cuda)
+  message(FATAL_ERROR
+    "FUSIONLLM_CUDA is ON, but this LibTorch (${TORCH_INSTALL_PREFIX}) was "
+    "built without CUDA. Name one that has it in CMAKE_PREFIX_PATH "
+    "(docs/how-to/cuda.md), or set FUSIONLLM_CUDA to OFF.")
+endif()
+
+# PyPI's LibTorch holds another {fmt} in its include folder, without a library:
+# let ours be found first.
+if(EXISTS "${TORCH_INSTALL_PREFIX}/include/fmt")
+  get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include_first)
+  file(CREATE_LINK ${fmt_include}/fmt ${PROJECT_BINARY_DIR}/include_first/fmt
+    SYMBOLIC)
+  include_directories(BEFORE ${PROJECT_BINARY_DIR}/include_first)
+endif()
+
 if(FUSIONLLM_TESTS)
   find_package(GTest REQUIRED)
 endif()

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/util/error.hpp"

@@ -64,15 +64,16 @@ at::Device parse_device(const std::string& text, int local_rank) {
                        "unknown device '{}' in [run] device; use \"cpu\" or "
                        "\"cuda\"",
                        text);
+    // Unlike at::hasCUDA(), which in LibTorch 2 asks for a device too.
+    const bool has_cuda = c10::impl::hasDeviceGuardImpl(at::kCUDA);
     const int num_devices =
-        at::hasCUDA() ? c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount()
-                      : 0;
+        has_cuda ? c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount() : 0;
     FUSIONLLM_VALIDATE(num_devices > 0,
                        "[run] device is \"cuda\" but {}; use device = "
                        "\"cpu\", or build with -DFUSIONLLM_CUDA=ON against a "
                        "LibTorch with CUDA",
-                       at::hasCUDA() ? "this host shows no CUDA device"
-                                     : "LibTorch was built without CUDA");
+                       has_cuda ? "this host shows no CUDA device"
+                                : "LibTorch was built without CUDA");
     return at::Device(at::kCUDA,
                       static_cast<c10::DeviceIndex>(local_rank % num_devices));
 }

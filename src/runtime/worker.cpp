@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "fusionllm/codec/dropout_mask.hpp"
 #include "fusionllm/codec/kokkos_scope.hpp"
