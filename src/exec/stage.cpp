@@ -51,6 +51,20 @@ at::Tensor separate(const at::Tensor& output,
     return result;
 }
 
+void separate_all(const OpGraph& graph,
+                  const Op& op,
+                  const std::function<const at::Tensor&(ValueId)>& tensor_of,
+                  std::vector<at::Tensor>& outputs) {
+    const std::vector<ValueId> inputs = used_values(op);
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+        const bool is_an_input = std::ranges::any_of(inputs, [&](ValueId id) {
+            return tensor_of(id).is_same(outputs[k]);
+        });
+        outputs[k] = separate(
+            outputs[k], is_an_input, graph.has_gradient(op.outputs[k]));
+    }
+}
+
 }  // namespace
 
 Stage::Stage(const OpGraph& graph,
@@ -148,18 +162,11 @@ std::vector<at::Tensor> Stage::run_ops(
             check(runners_[i], outputs);
         }
         const Op& op = runners_[i].op();
-        const auto is_an_input = [&](const at::Tensor& output) {
-            return std::ranges::any_of(used_values(op), [&](ValueId value) {
-                return tensor_of(value).is_same(output);
-            });
-        };
+        if (context.is_training) {
+            separate_all(graph_, op, tensor_of, outputs);
+        }
         for (std::size_t k = 0; k < outputs.size(); ++k) {
-            values_[op.outputs[k].get()] =
-                context.is_training
-                    ? separate(outputs[k],
-                               is_an_input(outputs[k]),
-                               graph_.has_gradient(op.outputs[k]))
-                    : outputs[k];
+            values_[op.outputs[k].get()] = std::move(outputs[k]);
         }
         for (const ValueId value : dies_after_[i]) {
             values_[value.get()] = at::Tensor();
