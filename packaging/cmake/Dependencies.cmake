@@ -25,6 +25,17 @@ if(NOT EXISTS "${kokkos_include}/Kokkos_Core.hpp" AND
     INTERFACE_INCLUDE_DIRECTORIES /usr/include/trilinos)
 endif()
 
+if(Kokkos_ENABLE_CUDA)
+  if(NOT Kokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE)
+    message(FATAL_ERROR
+      "This Kokkos (${Kokkos_DIR}) has CUDA, but asks for nvcc_wrapper as the "
+      "compiler of the whole program. Build it with "
+      "-DKokkos_ENABLE_COMPILE_AS_CMAKE_LANGUAGE=ON (docs/how-to/cuda.md), or "
+      "use a Kokkos without CUDA: masks are then made on the host.")
+  endif()
+  include(packaging/cmake/Cuda.cmake)
+endif()
+
 # A LibTorch with CUDA enables nvcc and changes flags for CUDA sources of its
 # users. We have none that use LibTorch: name any architecture, for detecting
 # one asks for CUDA C++20, which CMake 3.25 does not know; and keep our flags.
