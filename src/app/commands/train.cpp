@@ -25,6 +25,7 @@
 namespace fusionllm {
 namespace {
 
+constexpr int root = 0;
 constexpr std::uint32_t sections_slot = 16;
 constexpr std::uint32_t cpu_slot = 17;
 

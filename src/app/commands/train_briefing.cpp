@@ -11,6 +11,8 @@
 namespace fusionllm {
 namespace {
 
+constexpr int root = 0;
+
 RunInput load_input(const TrainArguments& arguments) {
     RunInput input =
         load_run_input(arguments.input.file, arguments.input.overrides);

@@ -8,8 +8,6 @@
 
 namespace fusionllm {
 
-inline constexpr int root = 0;
-
 //! What rank 0 finds out before any work, for all ranks.
 struct Briefing {
     std::string problem;  //!< not empty: all end with `status`
