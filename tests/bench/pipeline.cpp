@@ -9,12 +9,10 @@
 // the same graph and samples. `pipeline.sh` compares rank counts.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
-#include <filesystem>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -26,27 +24,17 @@
 #include "fusionllm/exec/threads.hpp"
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/plan/make_plan.hpp"
-#include "fusionllm/plan/traffic.hpp"
 #include "fusionllm/runtime/batches.hpp"
 #include "fusionllm/runtime/trainer.hpp"
 
 #include "bare_loop.hpp"
+#include "pipeline_report.hpp"
 
 namespace {
 
 using namespace fusionllm;
-
-struct BenchOptions {
-    Gpt2Options model{8, 256, 8, 128, 256, 0, true};
-    std::int64_t micro_batch = 2;
-    int micro_batches = 16;
-    std::int64_t warmup = 2;
-    std::int64_t steps = 10;
-    std::string schedule = "1f1b";
-    std::string partition = "equal_flops";
-    bool has_bare_loop = false;
-    std::string csv;
-};
+using bench::BenchOptions;
+using bench::Figures;
 
 BenchOptions parse_options(int argc, char** argv) {
     BenchOptions options;
@@ -82,38 +70,6 @@ TrainOptions make_train_options(const BenchOptions& options) {
     train.clip_norm = 1;
     return train;
 }
-
-//! Quartiles of seconds.
-struct Spread {
-    double low;
-    double median;
-    double high;
-};
-
-double quantile(std::vector<double> numbers, double share) {
-    std::ranges::sort(numbers);
-    const double position = share * static_cast<double>(numbers.size() - 1);
-    const auto below = static_cast<std::size_t>(position);
-    const std::size_t above = std::min(below + 1, numbers.size() - 1);
-    const double fraction = position - static_cast<double>(below);
-    return numbers[below] + fraction * (numbers[above] - numbers[below]);
-}
-
-Spread spread_of(const std::vector<double>& numbers) {
-    return {quantile(numbers, 0.25),
-            quantile(numbers, 0.5),
-            quantile(numbers, 0.75)};
-}
-
-//! What is measured, on the root unless said otherwise; warm-up left out.
-struct Figures {
-    std::vector<double> step_s;
-    std::vector<double> bare_s;
-    std::vector<double> step_cpu_s;  // of all threads of the process
-    std::vector<double> bare_cpu_s;
-    double largest_loss_difference = 0;  // relative, to the bare loop
-    std::vector<Section> sections;       // of this rank
-};
 
 //! Seconds of the processor that this process has used, all threads.
 double cpu_s() {
@@ -237,146 +193,6 @@ Figures measure(const BenchOptions& options,
     return figures;
 }
 
-void print_spread(const std::string& name, const std::vector<double>& seconds) {
-    const Spread spread = spread_of(seconds);
-    fmt::print(
-        "{:<10}{:9.2f} ms a step (quartiles {:.2f} to {:.2f}, {} "
-        "steps)\n",
-        name,
-        1e3 * spread.median,
-        1e3 * spread.low,
-        1e3 * spread.high,
-        seconds.size());
-}
-
-//! Step by step, so that a machine whose speed drifts does not matter.
-void print_ratio(const std::string& what,
-                 const std::vector<double>& trainer,
-                 const std::vector<double>& bare) {
-    std::vector<double> ratios;
-    for (std::size_t i = 0; i < bare.size(); ++i) {
-        ratios.push_back(trainer[i] / bare[i]);
-    }
-    const Spread ratio = spread_of(ratios);
-    fmt::print("trainer / bare loop, {}: {:.4f} (quartiles {:.4f} to {:.4f})\n",
-               what,
-               ratio.median,
-               ratio.low,
-               ratio.high);
-}
-
-//! Lines "rank,section,seconds a step" of this rank.
-std::string sections_text(const Figures& figures,
-                          const BenchOptions& options,
-                          int rank) {
-    std::string text;
-    for (const Section& section : figures.sections) {
-        if (section.name != "start" && section.name != "report") {
-            text += fmt::format(
-                "{},{},{:.9f}\n",
-                rank,
-                section.name,
-                section.seconds / static_cast<double>(options.steps));
-        }
-    }
-    return text;
-}
-
-void print_sections(const Figures& figures,
-                    const std::vector<std::string>& sections_of_rank) {
-    double step_s = 0;
-    for (const double seconds : figures.step_s) {
-        step_s += seconds / static_cast<double>(figures.step_s.size());
-    }
-    fmt::print("share of a step, by rank:\n");
-    for (const std::string& sections : sections_of_rank) {
-        std::istringstream lines(sections);
-        std::string rank;
-        std::string name;
-        std::string seconds;
-        double waiting = 0;
-        fmt::print(" ");
-        while (std::getline(lines, rank, ',') &&
-               std::getline(lines, name, ',') && std::getline(lines, seconds)) {
-            const double share = std::stod(seconds) / step_s;
-            waiting += name == "bubble" || name == "synchronise" ? share : 0;
-            fmt::print(" {} {:.2f}%", name, 100 * share);
-        }
-        fmt::print("; waiting (bubble + synchronise) {:.2f}%\n", 100 * waiting);
-    }
-}
-
-void append_csv(const BenchOptions& options,
-                const Figures& figures,
-                const std::vector<std::string>& sections_of_rank) {
-    const bool is_new = !std::filesystem::exists(options.csv);
-    std::ofstream file(options.csv, std::ios::app);
-    if (is_new) {
-        file << "ranks,rank,what,seconds\n";
-    }
-    const auto ranks = sections_of_rank.size();
-    for (const double seconds : figures.step_s) {
-        file << fmt::format("{},0,step,{:.9f}\n", ranks, seconds);
-    }
-    for (const double seconds : figures.bare_s) {
-        file << fmt::format("{},0,bare step,{:.9f}\n", ranks, seconds);
-    }
-    for (const double seconds : figures.step_cpu_s) {
-        file << fmt::format("{},0,step processor,{:.9f}\n", ranks, seconds);
-    }
-    for (const double seconds : figures.bare_cpu_s) {
-        file << fmt::format(
-            "{},0,bare step processor,{:.9f}\n", ranks, seconds);
-    }
-    for (const std::string& sections : sections_of_rank) {
-        std::istringstream lines(sections);
-        for (std::string line; std::getline(lines, line);) {
-            file << ranks << ',' << line << '\n';
-        }
-    }
-}
-
-void report(const BenchOptions& options,
-            const OpGraph& graph,
-            const Plan& plan,
-            const Figures& figures,
-            const std::vector<std::string>& sections_of_rank) {
-    fmt::print(
-        "{} ranks, {} layers, {} wide, context {}, {} micro-batches of "
-        "{}, {}, {}\n",
-        sections_of_rank.size(),
-        options.model.layers,
-        options.model.width,
-        options.model.context,
-        options.micro_batches,
-        options.micro_batch,
-        plan.schedule,
-        blas_name());
-    const Workload workload = estimate_workload(graph);
-    fmt::print("planned flops of a micro-batch:");
-    for (const StagePlacement& stage : plan.placement.stages) {
-        double flops = 0;
-        for (std::size_t i = stage.ops.begin; i < stage.ops.end; ++i) {
-            flops +=
-                workload.ops[i].forward_flops + workload.ops[i].backward_flops;
-        }
-        fmt::print(" {:.4g}", flops);
-    }
-    fmt::print("\n");
-    print_spread("trainer", figures.step_s);
-    if (!figures.bare_s.empty()) {
-        print_spread("bare loop", figures.bare_s);
-        print_ratio("time", figures.step_s, figures.bare_s);
-        print_ratio("processor time", figures.step_cpu_s, figures.bare_cpu_s);
-        fmt::print("losses differ by {:.1e} at most\n",
-                   figures.largest_loss_difference);
-    }
-    print_sections(figures, sections_of_rank);
-    if (!options.csv.empty()) {
-        append_csv(options, figures, sections_of_rank);
-    }
-}
-
 void run(const BenchOptions& options) {
     const auto world = mpi::Communicator::world();
     FUSIONLLM_VALIDATE(!options.has_bare_loop || world.size() == 1,
@@ -392,9 +208,9 @@ void run(const BenchOptions& options) {
     MpiTransport transport(world, {std::vector<int>(world.size(), 0), {}});
     const Figures figures = measure(options, graph, plan, transport);
     const auto sections = mpi::all_gather_strings(
-        world, sections_text(figures, options, world.rank()));
+        world, bench::sections_text(figures, options, world.rank()));
     if (world.rank() == 0) {
-        report(options, graph, plan, figures, sections);
+        bench::report(options, graph, plan, figures, sections);
     }
 }
 
