@@ -53,6 +53,12 @@ if(FUSIONLLM_CUDA AND NOT TARGET torch_cuda)
     "(docs/how-to/cuda.md), or set FUSIONLLM_CUDA to OFF.")
 endif()
 
+# PyPI's LibTorch needs the CUDA libraries that were installed with it; those of
+# the toolkit may be older.
+file(GLOB torch_cuda_dirs "${TORCH_INSTALL_PREFIX}/../nvidia/*/lib")
+list(PREPEND CMAKE_BUILD_RPATH ${torch_cuda_dirs})
+list(PREPEND CMAKE_INSTALL_RPATH ${torch_cuda_dirs})
+
 # PyPI's LibTorch holds another {fmt} in its include folder, without a library:
 # let ours be found first.
 if(EXISTS "${TORCH_INSTALL_PREFIX}/include/fmt")
@@ -60,7 +66,7 @@ if(EXISTS "${TORCH_INSTALL_PREFIX}/include/fmt")
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include_first)
   file(CREATE_LINK ${fmt_include}/fmt ${PROJECT_BINARY_DIR}/include_first/fmt
     SYMBOLIC)
-  include_directories(BEFORE ${PROJECT_BINARY_DIR}/include_first)
+  include_directories(BEFORE SYSTEM ${PROJECT_BINARY_DIR}/include_first)
 endif()
 
 if(FUSIONLLM_TESTS)

@@ -3,9 +3,20 @@
 #include <Kokkos_Core.hpp>
 #include <fmt/format.h>
 
+#include "fusionllm/util/error.hpp"
+
 namespace fusionllm {
 
 KokkosScope::KokkosScope(int num_threads) {
+#ifdef KOKKOS_ENABLE_CUDA
+    int num_devices = 0;
+    // Kokkos would abort the process.
+    FUSIONLLM_VALIDATE(
+        cudaGetDeviceCount(&num_devices) == cudaSuccess && num_devices > 0,
+        "this program was built with a Kokkos for CUDA, which starts only "
+        "where there is a CUDA device, and this host shows none; run on "
+        "another host, or build with a Kokkos without CUDA");
+#endif
 #if KOKKOS_VERSION >= 30700
     Kokkos::initialize(
         Kokkos::InitializationSettings().set_num_threads(num_threads));

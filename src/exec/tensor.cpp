@@ -66,14 +66,16 @@ at::Device parse_device(const std::string& text, int local_rank) {
                        text);
     // Unlike at::hasCUDA(), which in LibTorch 2 asks for a device too.
     const bool has_cuda = c10::impl::hasDeviceGuardImpl(at::kCUDA);
+    FUSIONLLM_VALIDATE(has_cuda,
+                       "[run] device is \"cuda\" but LibTorch was built "
+                       "without CUDA; use device = \"cpu\", or build with "
+                       "-DFUSIONLLM_CUDA=ON against a LibTorch with CUDA");
     const int num_devices =
-        has_cuda ? c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount() : 0;
+        c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount();
     FUSIONLLM_VALIDATE(num_devices > 0,
-                       "[run] device is \"cuda\" but {}; use device = "
-                       "\"cpu\", or build with -DFUSIONLLM_CUDA=ON against a "
-                       "LibTorch with CUDA",
-                       has_cuda ? "this host shows no CUDA device"
-                                : "LibTorch was built without CUDA");
+                       "[run] device is \"cuda\" but this host shows no CUDA "
+                       "device; use device = \"cpu\", or a host where "
+                       "nvidia-smi lists a device");
     return at::Device(at::kCUDA,
                       static_cast<c10::DeviceIndex>(local_rank % num_devices));
 }
