@@ -1,6 +1,9 @@
 #include "app/command_line.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -9,6 +12,7 @@
 
 #include "fusionllm/comm/mpi.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/text.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/run_input.hpp"
@@ -19,6 +23,7 @@ namespace {
 
 constexpr int failed_status = 1;
 constexpr int bad_input_status = 2;
+constexpr int max_num_ranks = 1000000;
 
 void add_input(CLI::App& command, InputArguments& arguments) {
     command.add_option("INPUT", arguments.file, "input file (TOML)")
@@ -109,7 +114,7 @@ struct CommandLine {
                          np,
                          "number of ranks (default: those of [topology] "
                          "sites, or 1)")
-            ->check(CLI::PositiveNumber);
+            ->check(CLI::Range(1, max_num_ranks));
         command->add_flag("--json", plan.is_json, "print JSON");
         command->callback([this] {
             if (np > 0) {
@@ -148,19 +153,26 @@ std::vector<std::string> with_command(const CLI::App& app,
                                       int argc,
                                       char** argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
+    std::vector<std::string> commands;
+    for (const CLI::App* command : app.get_subcommands({})) {
+        commands.push_back(command->get_name());
+    }
     const auto is_command = [&](const std::string& word) {
-        for (const CLI::App* command : app.get_subcommands({})) {
-            if (command->get_name() == word) {
-                return true;
-            }
-        }
-        return false;
+        return std::ranges::find(commands, word) != commands.end();
     };
     const bool is_option =
         !words.empty() && words.front().starts_with("-") &&
         (words.front() == "-h" || words.front() == "--help" ||
          words.front() == "--version" || words.front() == "--dump-default");
     if (!words.empty() && !is_command(words.front()) && !is_option) {
+        const std::string& word = words.front();
+        FUSIONLLM_VALIDATE(
+            word.starts_with("-") || word.find('.') != std::string::npos ||
+                std::filesystem::exists(word),
+            "'{}' is neither a command nor an input file{}; see fusionllm "
+            "--help",
+            word,
+            did_you_mean(word, commands));
         words.insert(words.begin(), "train");
     }
     return words;
@@ -177,6 +189,13 @@ bool is_first_rank() {
     return true;
 }
 
+int fail(const std::string& message, int status) {
+    if (is_first_rank()) {
+        std::fprintf(stderr, "fusionllm: %s\n", message.c_str());
+    }
+    return status;
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -191,17 +210,15 @@ int run_command_line(int argc, char** argv) {
         }
         return command_line.run(argc, argv);
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0 || is_first_rank()) {
-            const int status = command_line.app.exit(error);
-            return status == 0 ? 0 : bad_input_status;
+        if (error.get_exit_code() == 0) {
+            return command_line.app.exit(error);  // prints the help
         }
-        return bad_input_status;
+        return fail(fmt::format("{}; see fusionllm --help", error.what()),
+                    bad_input_status);
     } catch (const InputError& error) {
-        std::fprintf(stderr, "fusionllm: %s\n", error.what());
-        return bad_input_status;
+        return fail(error.what(), bad_input_status);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "fusionllm: %s\n", error.what());
-        return failed_status;
+        return fail(error.what(), failed_status);
     }
 }
 

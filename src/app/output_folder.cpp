@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/util/error.hpp"
@@ -21,6 +22,15 @@ constexpr std::array run_files{
 
 std::string number(double value) {
     return std::isfinite(value) ? fmt::format("{}", value) : "null";
+}
+
+//! The folder itself, or what it will be made in.
+fs::path nearest_existing(fs::path path) {
+    std::error_code error;  // below a file there is nothing
+    while (!fs::exists(path, error) && path.has_relative_path()) {
+        path = path.parent_path();
+    }
+    return path;
 }
 
 }  // namespace
@@ -52,6 +62,14 @@ OutputFolder::OutputFolder(fs::path folder, Existing existing)
         !fs::exists(folder_) || fs::is_directory(folder_),
         "the output '{}' is a file; give a folder by [run] output or --output",
         folder_.string());
+    const fs::path parent = nearest_existing(fs::absolute(folder_));
+    FUSIONLLM_VALIDATE(
+        fs::is_directory(parent) && access(parent.c_str(), W_OK | X_OK) == 0,
+        "the output folder '{}' cannot be written: '{}' is {}; give another by "
+        "[run] output or --output",
+        folder_.string(),
+        parent.string(),
+        fs::is_directory(parent) ? "not yours to write in" : "a file");
     const bool has_content = fs::exists(folder_) && !fs::is_empty(folder_);
     FUSIONLLM_VALIDATE(
         !has_content || existing_ != Existing::refuse,

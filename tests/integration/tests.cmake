@@ -4,3 +4,33 @@ target_link_libraries(fusionllm_training_harness PUBLIC fusionllm_runtime)
 
 fusionllm_add_test(integration/partition_invariance_test.cpp
   LIBS fusionllm_training_harness TIMEOUT 300)
+
+# The program itself, run from outside as its users do.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+add_executable(checkpoint_digest
+  ${CMAKE_CURRENT_LIST_DIR}/checkpoint_digest.cpp)
+target_link_libraries(checkpoint_digest PRIVATE fusionllm_io)
+target_compile_options(checkpoint_digest PRIVATE -Wall -Wextra -Werror)
+
+function(fusionllm_add_program_test name)
+  cmake_parse_arguments(ARG "" "RANKS;TIMEOUT" "" ${ARGN})
+  add_test(NAME integration/${name}
+    COMMAND Python3::Interpreter
+            ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${name}_test.py
+            --program $<TARGET_FILE:fusionllm>
+            --mpiexec ${MPIEXEC_EXECUTABLE}
+            --digest $<TARGET_FILE:checkpoint_digest>)
+  set_tests_properties(integration/${name} PROPERTIES
+    LABELS integration TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_RANKS}
+    ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+endfunction()
+
+fusionllm_add_program_test(bad_input RANKS 1 TIMEOUT 180)
+fusionllm_add_program_test(commands RANKS 1 TIMEOUT 120)
+fusionllm_add_program_test(groups RANKS 2 TIMEOUT 180)
+fusionllm_add_program_test(kill RANKS 2 TIMEOUT 120)
+fusionllm_add_program_test(many_ranks RANKS 48 TIMEOUT 300)
+fusionllm_add_program_test(non_finite RANKS 1 TIMEOUT 120)
+fusionllm_add_program_test(resume RANKS 2 TIMEOUT 180)
+fusionllm_add_program_test(stop RANKS 2 TIMEOUT 180)

@@ -1,0 +1,142 @@
+"""Bad input: one sentence, exit status 2, nothing made (law 7)."""
+
+import re
+
+import harness
+
+
+class BadInputTest(harness.ProgramTest):
+    """
+    Each `check` starts the program, on `ranks` if they are not 0, and wants
+    one sentence that matches every pattern.
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.input = self.folder / "input.toml"
+        self.input.write_text(harness.TINY.read_text())
+        self.out = self.folder / "out"
+
+    def check(self, *words, patterns, ranks=0):
+        before = harness.snapshot(self.folder)
+
+        result = self.run_program(*words, ranks=ranks, status=2)
+
+        self.assertEqual(len(result.sentences()), 1, result)
+        if not ranks:
+            self.assertEqual(result.stderr.count("\n"), 1, result)
+        self.assertEqual(result.stdout, "", result)
+        for pattern in patterns:
+            self.assertRegex(result.sentences()[0], pattern)
+        self.assertEqual(harness.snapshot(self.folder), before)
+
+    def check_edit(self, old, new, *patterns, command="validate", ranks=0):
+        """A mistake in the input file is named by its line."""
+        text = harness.TINY.read_text()
+        self.assertEqual(text.count(old), 1)
+        line = text[:text.index(old)].count("\n") + 1
+        self.input.write_text(text.replace(old, new))
+        self.check(command, self.input, ranks=ranks,
+                   patterns=[rf"{re.escape(str(self.input))}:{line}:",
+                             *patterns])
+
+    def test_a_mistake_in_the_file_is_named_by_line_with_advice(self):
+        for old, new, *patterns in (
+                ("width = 16", "widht = 16", "widht", "width"),
+                ("[model]", "[modle]", "modle", "model"),
+                ("layers = 2", 'layers = "two"', "layers", "integer"),
+                ("layers = 2", "layers = 2.5", "layers", "integer"),
+                ("layers = 2", "layers = 0", "layers", "between 1 and"),
+                ("dropout = 0.1", "dropout = 1.5", "dropout", "below 1"),
+                ("width = 16", "width = 17", "heads", "16"),
+                ("batch = 8", "batch = 9", "micro_batches", "8"),
+                ('"cosine"', '"cosin"', "cosin", "cosine"),
+                ('kind = "synthetic"', 'path = "no.txt"',
+                 r"no\.txt", "does not exist", "relative"),
+                ("[model]", "[model", "expected ']'")):
+            with self.subTest(new):
+                self.check_edit(old, new, *patterns)
+
+    def test_data_without_a_path_are_refused(self):
+        self.check("validate", self.input, "--set", "data.kind=text",
+                   patterns=[str(self.input), "'path' in .data. is missing"])
+
+    def test_a_mistake_found_by_train_leaves_nothing_behind(self):
+        self.check_edit("width = 16", "widht = 16", "width", command="train")
+
+    def test_under_mpirun_one_rank_speaks_for_all(self):
+        self.check_edit("width = 16", "widht = 16", "width", command="train",
+                        ranks=3)
+
+    def test_a_wrong_set_is_named(self):
+        for setting, *patterns in (
+                ("train.stepss=2", "stepss", "steps"),
+                ("train.steps=many", "steps", "integer"),
+                ("train.steps", "train.steps", "="),
+                ("steps=2", "steps", "train.steps|section|SECTION")):
+            with self.subTest(setting):
+                self.check("validate", self.input, "--set", setting,
+                           patterns=patterns)
+
+    def test_a_missing_input_file_is_named(self):
+        self.check(self.folder / "none.toml", patterns=[r"none\.toml"])
+        self.check(self.folder / "none.toml", patterns=[r"none\.toml"],
+                   ranks=3)
+        self.check(self.folder, patterns=["folder|directory"])
+
+    def test_more_ranks_than_the_model_can_use_are_refused(self):
+        self.check("plan", self.input, "--np", "500",
+                   patterns=["500", "ops", "ranks|devices|stages"])
+
+    def test_sites_of_another_number_of_ranks_are_refused(self):
+        sites = 'topology.sites=[{name = "a", ranks = 2}]'
+        self.check(self.input, "--output", self.out, "--set", sites, ranks=3,
+                   patterns=["2 ranks", "there are 3", "mpirun -np 2"])
+        self.check("plan", self.input, "--set", sites, "--np", "3",
+                   patterns=["2 ranks", "there are 3"])
+
+    def test_an_output_folder_in_use_is_left_alone(self):
+        self.out.mkdir()
+        (self.out / "metrics.jsonl").write_text("{}\n")
+        self.check(self.input, "--output", self.out, ranks=3,
+                   patterns=["not empty", "--resume", "--overwrite"])
+
+    def test_overwrite_leaves_files_of_others_alone(self):
+        self.out.mkdir()
+        (self.out / "thesis.tex").write_text("precious")
+        self.check(self.input, "--output", self.out, "--overwrite",
+                   patterns=[r"thesis\.tex", "another folder"])
+
+    def test_an_output_that_cannot_be_a_folder_is_refused(self):
+        self.out.write_text("a file")
+        self.check(self.input, "--output", self.out,
+                   patterns=["is a file", "--output"])
+        self.check(self.input, "--output", self.out / "below", ranks=3,
+                   patterns=["out", "--output"])
+
+    def test_a_wrong_command_line_is_refused(self):
+        for words, *patterns in (
+                (["trian", self.input], "trian", "did you mean 'train'"),
+                ([self.input, "--resum"], "--resum"),
+                (["plan", self.input, "--np", "-1"], "np"),
+                ([self.input, "--resume", "--overwrite"],
+                 "--resume", "--overwrite"),
+                (["train"], "INPUT"),
+                (["generate"], "CHECKPOINT")):
+            with self.subTest(words):
+                self.check(*words, patterns=patterns)
+        self.check(self.input, "--resum", patterns=["--resum"], ranks=3)
+
+    def test_generate_wants_a_checkpoint_and_sensible_options(self):
+        self.check("generate", self.folder,
+                   patterns=["no complete checkpoint", "step-N"])
+        self.check("generate", self.folder / "none",
+                   patterns=["none", "step-N"])
+        self.check("generate", self.folder, "--tokens", "-3",
+                   patterns=["--tokens", "-3"])
+        self.check("generate", self.folder, "--temperature", "-1",
+                   patterns=["--temperature", "-1"])
+
+
+if __name__ == "__main__":
+    harness.main()

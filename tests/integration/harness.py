@@ -1,0 +1,197 @@
+"""Run the program as its users do, and look at what it leaves behind."""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+INPUTS = pathlib.Path(__file__).resolve().parent.parent / "inputs"
+TINY = INPUTS / "tiny.toml"
+DEEP = INPUTS / "deep.toml"
+
+# What a run computes; the rest of a line of metrics is time.
+COMPUTED = ("step", "loss", "grad_norm", "learning_rate", "validation_loss",
+            "skipped")
+
+_tools = argparse.Namespace()
+
+
+def main():
+    """Take the tools' paths off the command line and run the tests."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--mpiexec", required=True)
+    parser.add_argument("--digest", required=True)
+    _, rest = parser.parse_known_args(namespace=_tools)
+    unittest.main(argv=[sys.argv[0], "--verbose", *rest])
+
+
+class Result:
+    def __init__(self, status, stdout, stderr, seconds):
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
+        self.seconds = seconds
+
+    def sentences(self):
+        """What the program itself says on stderr, without mpirun's noise."""
+        return [line for line in self.stderr.splitlines()
+                if line.startswith("fusionllm: ")]
+
+    def __str__(self):
+        return (f"exit status {self.status} after {self.seconds:.1f} s\n"
+                f"--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}")
+
+
+class Job:
+    """A started command, in a session of its own so that all of it can end."""
+
+    def __init__(self, command, scratch, environment):
+        self._begin = time.monotonic()
+        self._files = [tempfile.NamedTemporaryFile("w+", dir=scratch)
+                       for _ in range(2)]
+        self._process = subprocess.Popen(
+            [str(word) for word in command], cwd=scratch, env=environment,
+            stdin=subprocess.DEVNULL, stdout=self._files[0],
+            stderr=self._files[1], start_new_session=True)
+        self.pid = self._process.pid
+
+    def output(self):
+        return [pathlib.Path(file.name).read_text(errors="replace")
+                for file in self._files]
+
+    def is_running(self):
+        return self._process.poll() is None
+
+    def processes(self):
+        """Ids of all processes of this job that are not ended."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                # After the name, which may hold anything: state ppid pgrp sid
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.pid and fields[0] != "Z":
+                found.append(int(entry.name))
+        return found
+
+    def rank_pids(self):
+        """Process id of each rank, from the table the program prints."""
+        rows = re.findall(r"^ *(\d+) +\S+ +(\d+) +\S+ +\S+ +(?:\d+|none) *$",
+                          self.output()[0], re.MULTILINE)
+        return {int(rank): int(pid) for rank, pid in rows}
+
+    def wait_for(self, condition, what, limit_s=60):
+        """Wait until `condition` gives something true, and return that."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            found = condition()
+            if found:
+                return found
+            if not self.is_running():
+                raise AssertionError(f"ended before {what}:\n{self.finish()}")
+            time.sleep(0.01)
+        raise AssertionError(f"no {what} in {limit_s} s:\n{self.output()}")
+
+    def finish(self, limit_s=60):
+        try:
+            status = self._process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            output = self.output()
+            self.kill()
+            raise AssertionError(
+                f"did not end in {limit_s} s:\n{output}") from None
+        return Result(status, *self.output(), time.monotonic() - self._begin)
+
+    def kill(self):
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self._process.wait()
+
+
+class ProgramTest(unittest.TestCase):
+    """Gives each test a folder that goes away, with all it started."""
+
+    def setUp(self):
+        top = pathlib.Path(tempfile.mkdtemp(prefix="fusionllm-"))
+        self.addCleanup(shutil.rmtree, top, ignore_errors=True)
+        self.folder = top / "runs"
+        self.folder.mkdir()
+        self.scratch = top / "scratch"  # MPI's own files come and go
+        self.scratch.mkdir()
+
+    def start(self, *words, ranks=0, mpi_options=(), environment=None):
+        """Start the program: by mpirun, or without it if `ranks` is 0."""
+        launch = []
+        if ranks:
+            launch = [_tools.mpiexec, "-np", ranks, "--oversubscribe",
+                      "--bind-to", "none", *mpi_options]
+        variables = dict(os.environ,
+                         TMPDIR=str(self.scratch),
+                         OMPI_ALLOW_RUN_AS_ROOT="1",
+                         OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                         **(environment or {}))
+        job = Job([*launch, _tools.program, *words], self.scratch, variables)
+        self.addCleanup(job.kill)
+        return job
+
+    def run_program(self, *words, ranks=0, status=0, limit_s=60):
+        result = self.start(*words, ranks=ranks).finish(limit_s)
+        self.assertEqual(result.status, status, result)
+        return result
+
+    def train(self, output, *words, ranks=0, source=TINY, **expected):
+        return self.run_program(source, "--output", self.folder / output,
+                                *words, ranks=ranks, **expected)
+
+    def metrics(self, output):
+        """Lines of metrics.jsonl, without their times."""
+        text = (self.folder / output / "metrics.jsonl").read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [{key: line[key] for key in COMPUTED if key in line}
+                for line in lines]
+
+    def checkpoints(self, output):
+        folder = self.folder / output / "checkpoints"
+        return sorted((int(entry.name.removeprefix("step-"))
+                       for entry in folder.glob("step-*")
+                       if entry.name.removeprefix("step-").isdigit()))
+
+    def checkpoint(self, output, step):
+        return self.folder / output / "checkpoints" / f"step-{step}"
+
+    def tensors(self, output, step):
+        """Name, type and hash of the bytes of all tensors of a checkpoint."""
+        lines = subprocess.run(
+            [_tools.digest, self.checkpoint(output, step)],
+            check=True, capture_output=True, text=True).stdout.splitlines()
+        self.assertTrue(lines)
+        return lines
+
+    def assert_same_run(self, one, other, step):
+        """Bitwise: every number of the metrics, every tensor at the end."""
+        self.assertEqual(self.metrics(one), self.metrics(other))
+        self.assertEqual(len(self.metrics(one)), step)
+        self.assertEqual(self.tensors(one, step), self.tensors(other, step))
+
+
+def snapshot(folder):
+    """Every path below `folder` with its contents and time of change."""
+    return {str(path.relative_to(folder)):
+            (path.read_bytes() if path.is_file() else None,
+             path.stat().st_mtime_ns)
+            for path in sorted(folder.rglob("*"))}
