@@ -1,5 +1,6 @@
 #include "fusionllm/exec/op_runner.hpp"
 
+#include <mutex>
 #include <type_traits>
 
 #include <ATen/ATen.h>
@@ -69,6 +70,14 @@ std::vector<at::Tensor> unpack(std::vector<c10::IValue>& stack) {
     return outputs;
 }
 
+//! What a random op's numbers depend on, besides the element.
+std::uint64_t random_key(const Op& op, const OpContext& context) {
+    return derive_key(
+        derive_key(derive_key(context.seed, context.step),
+                   static_cast<std::uint64_t>(context.micro_batch)),
+        std::string_view(op.name));
+}
+
 std::string full_name(const Op& op) {
     return op.overload.empty() ? op.target : op.target + "." + op.overload;
 }
@@ -114,6 +123,7 @@ OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
                        op_.name,
                        full_name(op_));
     handle_ = std::make_unique<c10::OperatorHandle>(*handle);
+    is_random_ = handle_->hasTag(at::Tag::nondeterministic_seeded);
     const auto& expected = handle_->schema().arguments();
     FUSIONLLM_VALIDATE(op_.arguments.size() <= expected.size(),
                        "op '{}' gives {} arguments to {}, which takes {}",
@@ -152,11 +162,8 @@ std::vector<at::Tensor> OpRunner::run_dropout_mask(
         return {at::ones(like.sizes(), options.dtype(like.scalar_type()))};
     }
     const at::Tensor mask = at::empty(like.sizes(), options);
-    const std::uint64_t key =
-        derive_key(derive_key(derive_key(context.seed, context.step),
-                              static_cast<std::uint64_t>(context.micro_batch)),
-                   std::string_view(op_.name));
-    (*context.fill_mask)(mask, key, std::get<double>(op_.arguments.at(1)));
+    (*context.fill_mask)(
+        mask, random_key(op_, context), std::get<double>(op_.arguments.at(1)));
     return {like.scalar_type() == at::kFloat ? mask
                                              : mask.to(like.scalar_type())};
 }
@@ -179,7 +186,17 @@ std::vector<at::Tensor> OpRunner::run(
                 tensor_of);
         }
     }
-    handle_->callBoxed(&stack);
+    if (is_random_) {
+        // The generator is the process's: ranks of a loopback run share it.
+        static std::mutex mutex;
+        const std::lock_guard lock(mutex);
+        at::globalContext()
+            .defaultGenerator(context.device)
+            .set_current_seed(random_key(op_, context));
+        handle_->callBoxed(&stack);
+    } else {
+        handle_->callBoxed(&stack);
+    }
     std::vector<at::Tensor> outputs = unpack(stack);
     if (outputs.size() != op_.outputs.size()) {
         throw Error(fmt::format("op '{}' ({}) gave {} tensors, not {}",

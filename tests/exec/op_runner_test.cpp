@@ -267,6 +267,21 @@ TEST(OpRunner, draws_other_masks_in_other_micro_batches_and_steps) {
     EXPECT_FALSE(at::equal(draw(1, 2), draw(1, 3)));
 }
 
+TEST(OpRunner, seeds_random_ops_by_step_and_micro_batch) {
+    const auto draw = [](std::uint64_t step, std::uint32_t micro_batch) {
+        OpContext context;
+        context.step = step;
+        context.micro_batch = micro_batch;
+        OneOp op;
+        const ValueId x = op.input(at::zeros({4}));
+        return op.run("aten::rand_like", {x}, 1, context).front();
+    };
+
+    EXPECT_TRUE(draw(1, 0).equal(draw(1, 0)));
+    EXPECT_FALSE(draw(1, 0).equal(draw(2, 0)));
+    EXPECT_FALSE(draw(1, 0).equal(draw(1, 1)));
+}
+
 TEST(OpRunner, masks_nothing_in_evaluation) {
     OpContext context;
     context.is_training = false;

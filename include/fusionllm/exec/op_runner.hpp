@@ -34,9 +34,10 @@ struct OpContext {
  * One op, ready to run: schema looked up, arguments converted once.
  *
  * Runs by boxed dispatch, so any aten operator works, with autograd when an
- * argument requires a gradient. Constructing throws `InputError` if this
- * LibTorch does not have the operator or its schema does not take the
- * arguments.
+ * argument requires a gradient. LibTorch's generator is seeded before each
+ * random op from (run seed, step, micro-batch, op name). Constructing throws
+ * `InputError` if this LibTorch does not have the operator or its schema does
+ * not take the arguments.
  */
 class OpRunner {
 public:
@@ -60,6 +61,7 @@ private:
     std::vector<c10::IValue> arguments_;  // constants; values are filled in
     std::vector<std::size_t> value_arguments_;  // positions that hold values
     std::unique_ptr<c10::OperatorHandle> handle_;
+    bool is_random_ = false;
 };
 
 //! Whether this LibTorch has the operator.
