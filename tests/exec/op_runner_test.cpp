@@ -4,6 +4,7 @@
 #include <string>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,7 +30,7 @@ public:
 
     ValueId input(const at::Tensor& tensor) {
         const ValueId value = builder_.add_input(
-            "x" + std::to_string(tensors_.size()), type_of(tensor));
+            fmt::format("x{}", tensors_.size()), type_of(tensor));
         tensors_.push_back(tensor);
         return value;
     }

@@ -4,6 +4,8 @@
 #include <random>
 #include <string>
 
+#include <fmt/format.h>
+
 #include "fusionllm/graph/graph_builder.hpp"
 
 namespace fusionllm::test {
@@ -22,7 +24,7 @@ public:
     OpGraph make(int num_ops) {
         for (int i = 0; i < 2; ++i) {
             pool_.push_back(
-                graph_.add_input("x" + std::to_string(i), f32(sizes(3))));
+                graph_.add_input(fmt::format("x{}", i), f32(sizes(3))));
         }
         keep(unary("aten::mul.Tensor", pool_[0], true));
         while (num_ops_ < num_ops) {
@@ -47,7 +49,7 @@ private:
     }
     std::string name(const std::string& stem) {
         ++num_ops_;
-        return stem + "." + std::to_string(num_ops_);
+        return fmt::format("{}.{}", stem, num_ops_);
     }
     const Sizes& shape(ValueId value) { return graph_.type(value).sizes; }
     std::int64_t rank(ValueId value) {
@@ -71,7 +73,7 @@ private:
             }
         }
         parameters_.push_back(
-            graph_.add_parameter("p" + std::to_string(parameters_.size()),
+            graph_.add_parameter(fmt::format("p{}", parameters_.size()),
                                  f32(std::move(sizes)),
                                  {Initializer::Kind::uniform, 1.0}));
         return parameters_.back();
