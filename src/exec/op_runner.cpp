@@ -190,9 +190,9 @@ std::vector<at::Tensor> OpRunner::run(
         // The generator is the process's: ranks of a loopback run share it.
         static std::mutex mutex;
         const std::lock_guard lock(mutex);
-        at::globalContext()
-            .defaultGenerator(context.device)
-            .set_current_seed(random_key(op_, context));
+        at::Generator generator =
+            at::globalContext().defaultGenerator(context.device);
+        generator.set_current_seed(random_key(op_, context));
         handle_->callBoxed(&stack);
     } else {
         handle_->callBoxed(&stack);
