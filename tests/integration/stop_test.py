@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import harness
 
@@ -77,6 +78,7 @@ class StopTest(harness.ProgramTest):
 
         while job.is_running():
             os.kill(job.pid, signal.SIGINT)
+            time.sleep(0.01)  # two at once would be one
         result = job.finish()
 
         self.assertEqual(result.status, 130, result)
