@@ -142,6 +142,8 @@ class ProgramTest(unittest.TestCase):
                       "--bind-to", "none", *mpi_options]
         variables = dict(os.environ,
                          TMPDIR=str(self.scratch),
+                         # Open MPI's own, which a killed rank leaves behind
+                         OMPI_MCA_btl_vader_backing_directory=str(self.scratch),
                          OMPI_ALLOW_RUN_AS_ROOT="1",
                          OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                          **(environment or {}))
