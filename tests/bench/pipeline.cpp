@@ -21,6 +21,7 @@
 #include "fusionllm/comm/mpi.hpp"
 #include "fusionllm/comm/mpi_transport.hpp"
 #include "fusionllm/cost/workload.hpp"
+#include "fusionllm/exec/memory.hpp"
 #include "fusionllm/exec/threads.hpp"
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/plan/make_plan.hpp"
@@ -134,6 +135,7 @@ Figures measure(const BenchOptions& options,
         setup.device_of_rank.emplace_back(rank);
     }
     setup.compute_scope = []() -> std::shared_ptr<void> {
+        keep_freed_memory();
         set_num_threads(1);
         return std::make_shared<KokkosScope>(1);
     };

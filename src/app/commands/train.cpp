@@ -10,6 +10,7 @@
 #include "fusionllm/comm/collectives.hpp"
 #include "fusionllm/comm/mpi_transport.hpp"
 #include "fusionllm/comm/rank_table.hpp"
+#include "fusionllm/exec/memory.hpp"
 #include "fusionllm/exec/threads.hpp"
 #include "fusionllm/plan/traffic.hpp"
 #include "fusionllm/runtime/checkpointer.hpp"
@@ -39,8 +40,9 @@ GroupLayout make_layout(const Job& job, const std::vector<DeviceId>& devices) {
     return layout;
 }
 
-//! Kokkos and the number of threads, for the compute thread.
+//! Kokkos, memory and the number of threads, for the compute thread.
 std::shared_ptr<void> make_compute_scope(int num_threads) {
+    keep_freed_memory();
     set_num_threads(num_threads);
     return std::make_shared<KokkosScope>(num_threads);
 }
