@@ -9,7 +9,8 @@
 #
 # Runs of 1 and 2 ranks alternate, one thread a rank, so that a machine whose
 # speed drifts does not favour one of them. FOLDER gets what was printed and
-# all figures as CSV (default: a temporary one). Nothing else should run.
+# all figures as CSV (default: a temporary one). Nothing else should run: each
+# round says how many cores other programs used meanwhile.
 #
 #   PROGRAM   bench_pipeline             (build/release/bin)
 #   ROUNDS    of 1 and 2 ranks, in turn  (5)
@@ -44,6 +45,17 @@ median_step() {
     awk -F, '$3 == "step" { print $4 }' "$1" | spread | cut -d' ' -f1
 }
 
+# Seconds of processor time: of the machine, and of what this script ran.
+machine_s() {
+    awk -v hz="$(getconf CLK_TCK)" '
+        /^cpu / { print ($2 + $3 + $4 + $7 + $8) / hz }' /proc/stat
+}
+own_s() {
+    times >"$folder/times.txt"
+    awk -F '[ms ]+' 'NR == 2 { print 60 * ($1 + $3) + $2 + $4 }' \
+        "$folder/times.txt"
+}
+
 run_ranks() {
     local ranks=$1 csv=$2
     shift 2
@@ -57,13 +69,25 @@ run_ranks() {
 run_ranks 1 "$folder/bare.csv" --bare "$@"
 grep -A 20 '^1 ranks' "$folder/log.txt"
 for ((round = 1; round <= rounds; ++round)); do
+    machine=$(machine_s)
+    own_s >"$folder/own.txt"
+    begin=$EPOCHREALTIME
     run_ranks 1 "$folder/1-$round.csv" "$@"
     run_ranks 2 "$folder/2-$round.csv" "$@"
+    own_s >>"$folder/own.txt"
+    others=$(awk -v machine="$machine" -v now="$(machine_s)" \
+        -v begin="$begin" -v end="$EPOCHREALTIME" '
+        { own[NR] = $1 }
+        END {
+            printf "%.2f",
+                (now - machine - own[2] + own[1]) / (end - begin)
+        }' "$folder/own.txt")
     one=$(median_step "$folder/1-$round.csv")
     two=$(median_step "$folder/2-$round.csv")
     awk -v one="$one" -v two="$two" 'BEGIN { printf "%.4f\n", one / two }' |
         tee -a "$folder/speed-up.txt" |
-        sed "s/^/round $round: $one s on 1 rank, $two s on 2 ranks: /"
+        sed "s/^/round $round: $one s on 1 rank, $two s on 2 ranks: /
+             s/$/ (others used $others cores)/"
 done
 for ranks in 1 2; do
     printf 'step on %s rank(s), s: ' "$ranks"
