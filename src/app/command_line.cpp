@@ -178,19 +178,8 @@ std::vector<std::string> with_command(const CLI::App& app,
     return words;
 }
 
-//! Print on rank 0 only, where every rank sees the same problem.
-bool is_first_rank() {
-    for (const char* name :
-         {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
-        if (const char* rank = std::getenv(name)) {
-            return std::string(rank) == "0";
-        }
-    }
-    return true;
-}
-
 int fail(const std::string& message, int status) {
-    if (is_first_rank()) {
+    if (mpi::is_first_rank()) {
         std::fprintf(stderr, "fusionllm: %s\n", message.c_str());
     }
     return status;

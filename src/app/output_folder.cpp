@@ -1,16 +1,18 @@
 #include "app/output_folder.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <fstream>
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 #include "fusionllm/util/text.hpp"
+
+#include "app/json_text.hpp"
 
 namespace fs = std::filesystem;
 
@@ -19,10 +21,6 @@ namespace {
 
 constexpr std::array run_files{
     "input.toml", "plan.txt", "metrics.jsonl", "checkpoints"};
-
-std::string number(double value) {
-    return std::isfinite(value) ? fmt::format("{}", value) : "null";
-}
 
 //! The folder itself, or what it will be made in.
 fs::path nearest_existing(fs::path path) {
@@ -34,27 +32,6 @@ fs::path nearest_existing(fs::path path) {
 }
 
 }  // namespace
-
-std::string to_json(const StepMetrics& metrics) {
-    std::string json = fmt::format(
-        R"({{"step":{},"loss":{},"learning_rate":{},"grad_norm":{},)"
-        R"("step_s":{},"tokens_per_s":{})",
-        metrics.step,
-        number(metrics.loss),
-        number(metrics.learning_rate),
-        number(metrics.grad_norm),
-        number(metrics.step_s),
-        number(metrics.tokens_per_s));
-    if (metrics.validation_loss) {
-        json += fmt::format(R"(,"validation_loss":{})",
-                            number(*metrics.validation_loss));
-    }
-    if (!metrics.skipped.empty()) {
-        json += fmt::format(R"(,"skipped":{})",
-                            nlohmann::json(metrics.skipped).dump());
-    }
-    return json + "}";
-}
 
 OutputFolder::OutputFolder(fs::path folder, Existing existing)
     : folder_(std::move(folder)), existing_(existing) {
@@ -125,9 +102,9 @@ void OutputFolder::drop_metrics_after(std::int64_t step) {
     }
     std::string kept;
     for (const std::string& line : split(read_file(metrics_file()), '\n')) {
-        const auto json = nlohmann::json::parse(line, nullptr, false);
+        const auto line_step = step_of_metrics(line);
         // A line cut short by a crash is after every checkpoint.
-        if (json.is_object() && json.value("step", step + 1) <= step) {
+        if (line_step && *line_step <= step) {
             kept += line + "\n";
         }
     }

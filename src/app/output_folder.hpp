@@ -53,7 +53,4 @@ private:
     Existing existing_;
 };
 
-//! One line of JSON: numbers with all their digits, a non-finite one null.
-std::string to_json(const StepMetrics& metrics);
-
 }  // namespace fusionllm

@@ -1,12 +1,13 @@
 #include "app/commands/train_briefing.hpp"
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "fusionllm/comm/mpi.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
 #include "fusionllm/util/error.hpp"
+
+#include "app/json_text.hpp"
 
 namespace fusionllm {
 namespace {
@@ -100,18 +101,22 @@ std::vector<DeviceId> match_devices(const RunInput& input,
 }
 
 std::string to_text(const Briefing& briefing) {
-    return nlohmann::json{briefing.problem,
-                          briefing.status,
-                          briefing.input,
-                          briefing.plan,
-                          briefing.checkpoint,
-                          briefing.job_id}
-        .dump();
+    return pack_texts({briefing.problem,
+                       std::to_string(briefing.status),
+                       briefing.input,
+                       briefing.plan,
+                       briefing.checkpoint,
+                       briefing.job_id});
 }
 
 Briefing parse_briefing(const std::string& text) {
-    const auto json = nlohmann::json::parse(text);
-    return {json[0], json[1], json[2], json[3], json[4], json[5]};
+    const auto texts = unpack_texts(text);
+    return {texts.at(0),
+            std::stoi(texts.at(1)),
+            texts.at(2),
+            texts.at(3),
+            texts.at(4),
+            texts.at(5)};
 }
 
 Briefing make_briefing(const TrainArguments& arguments,
