@@ -1,6 +1,7 @@
 #include "fusionllm/exec/stage.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include <ATen/ATen.h>
@@ -122,20 +123,18 @@ void Stage::check(const OpRunner& runner,
                   const std::vector<at::Tensor>& outputs) {
     const at::NoGradGuard no_grad;
     for (const at::Tensor& output : outputs) {
-        // Masked attention holds -inf on purpose; NaN is never wanted.
-        const bool is_bad =
-            output.is_floating_point() && at::isnan(output).any().item<bool>();
+        // Masked attention holds -inf on purpose; NaN and +inf never are.
+        const bool is_bad = output.is_floating_point() && output.numel() > 0 &&
+                            !(output.max().item<double>() <
+                              std::numeric_limits<double>::infinity());
         if (is_bad && !bad_op_) {
             bad_op_ = runner.op().name;
         }
     }
 }
 
-std::vector<at::Tensor> Stage::run_ops(
-    const OpContext& context,
-    const std::vector<at::Tensor>& inputs,
-    const std::vector<at::Tensor>& user_inputs,
-    at::Tensor& loss) {
+void Stage::place_inputs(const std::vector<at::Tensor>& inputs,
+                         const std::vector<at::Tensor>& user_inputs) {
     FUSIONLLM_EXPECTS(inputs.size() == slice_.inputs.size());
     FUSIONLLM_EXPECTS(user_inputs.size() == slice_.user_inputs.size());
     for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -144,33 +143,48 @@ std::vector<at::Tensor> Stage::run_ops(
     for (std::size_t i = 0; i < user_inputs.size(); ++i) {
         values_[slice_.user_inputs[i].get()] = user_inputs[i];
     }
-    std::size_t use = 0;
+}
+
+void Stage::place_parameters(OpId op, std::size_t& next_use) {
+    const auto& uses = slice_.parameter_uses;
+    for (; next_use < uses.size() && uses[next_use].op == op; ++next_use) {
+        const Parameter& parameter =
+            graph_.signature().parameters[uses[next_use].parameter];
+        values_[parameter.value.get()] = parameters_.leaf(next_use);
+    }
+}
+
+void Stage::run_op(std::size_t index, const OpContext& context) {
     const auto tensor_of = [&](ValueId value) -> const at::Tensor& {
         return values_[value.get()];
     };
+    const OpRunner& runner = runners_[index];
+    std::vector<at::Tensor> outputs = runner.run(tensor_of, context);
+    if (options_.check_ops) {
+        check(runner, outputs);
+    }
+    if (context.is_training) {
+        separate_all(graph_, runner.op(), tensor_of, outputs);
+    }
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+        values_[runner.op().outputs[k].get()] = std::move(outputs[k]);
+    }
+    for (const ValueId value : dies_after_[index]) {
+        values_[value.get()] = at::Tensor();
+    }
+}
+
+std::vector<at::Tensor> Stage::run_ops(
+    const OpContext& context,
+    const std::vector<at::Tensor>& inputs,
+    const std::vector<at::Tensor>& user_inputs,
+    at::Tensor& loss) {
+    place_inputs(inputs, user_inputs);
+    std::size_t next_use = 0;
     for (std::size_t i = 0; i < runners_.size(); ++i) {
-        const OpId id(static_cast<std::uint32_t>(slice_.ops.begin + i));
-        for (; use < slice_.parameter_uses.size() &&
-               slice_.parameter_uses[use].op == id;
-             ++use) {
-            const std::size_t parameter = slice_.parameter_uses[use].parameter;
-            values_[graph_.signature().parameters[parameter].value.get()] =
-                parameters_.leaf(use);
-        }
-        std::vector<at::Tensor> outputs = runners_[i].run(tensor_of, context);
-        if (options_.check_ops) {
-            check(runners_[i], outputs);
-        }
-        const Op& op = runners_[i].op();
-        if (context.is_training) {
-            separate_all(graph_, op, tensor_of, outputs);
-        }
-        for (std::size_t k = 0; k < outputs.size(); ++k) {
-            values_[op.outputs[k].get()] = std::move(outputs[k]);
-        }
-        for (const ValueId value : dies_after_[i]) {
-            values_[value.get()] = at::Tensor();
-        }
+        place_parameters(OpId(static_cast<std::uint32_t>(slice_.ops.begin + i)),
+                         next_use);
+        run_op(i, context);
     }
     std::vector<at::Tensor> outputs;
     for (const ValueId value : slice_.outputs) {

@@ -70,63 +70,98 @@ bool GradientExchange::is_owner(std::size_t parameter) const {
     return uses_of(parameter).front().stage == role_.stage;
 }
 
+//! The accumulator of one use on another stage, on its way to us.
+struct GradientExchange::Incoming {
+    Use use;
+    Request request;
+    Buffer message;
+};
+
+std::vector<GradientExchange::Incoming> GradientExchange::receive_others(
+    Transport& transport, std::uint64_t step) const {
+    std::vector<Incoming> incoming;
+    for (const Use& use : uses_) {
+        if (use.local >= 0) {
+            continue;
+        }
+        const auto header = header_of(graph_, use.parameter, step);
+        incoming.push_back(
+            {use,
+             transport.receive(role_.rank_of_stage[use.stage],
+                               {MessageKind::parameter_gradient, use.slot},
+                               dense_message_bytes(header.type)),
+             {}});
+    }
+    return incoming;
+}
+
+std::set<int> GradientExchange::other_holders(std::size_t parameter) const {
+    std::set<int> ranks;
+    for (const Use& use : uses_of(parameter)) {
+        if (use.local < 0) {
+            ranks.insert(role_.rank_of_stage[use.stage]);
+        }
+    }
+    return ranks;
+}
+
+void GradientExchange::send_own(ComputeThread& compute,
+                                Pipeline& pipeline,
+                                std::uint64_t step) const {
+    for (const Use& use : uses_) {
+        const std::set<int> ranks = other_holders(use.parameter);
+        if (use.local < 0 || ranks.empty()) {
+            continue;
+        }
+        std::vector<Buffer> messages;
+        const auto encode = [&] {
+            for (std::size_t i = 0; i < ranks.size(); ++i) {
+                messages.push_back(
+                    encode_message(header_of(graph_, use.parameter, step),
+                                   parameters_.gradient(use.local)));
+            }
+        };
+        compute.run(encode, [&] { pipeline.progress_sends(); });
+        auto message = messages.begin();
+        for (const int rank : ranks) {
+            pipeline.send(rank,
+                          {MessageKind::parameter_gradient, use.slot},
+                          std::move(*message++));
+        }
+    }
+}
+
+at::Tensor GradientExchange::add_up(std::size_t parameter,
+                                    std::vector<Incoming>& incoming,
+                                    std::uint64_t step) const {
+    at::Tensor sum;
+    for (const Use& use : uses_of(parameter)) {
+        at::Tensor part;
+        if (use.local >= 0) {
+            part = parameters_.gradient(use.local);
+        } else {
+            const auto in = std::ranges::find(
+                incoming, use.slot, [](const Incoming& candidate) {
+                    return candidate.use.slot;
+                });
+            part = decode_message(std::move(in->message),
+                                  header_of(graph_, parameter, step),
+                                  parameters_.get(parameter).value.device());
+        }
+        if (part.defined()) {
+            sum = sum.defined() ? sum.add(part) : part;
+        }
+    }
+    return sum;
+}
+
 std::vector<at::Tensor> GradientExchange::sum(Transport& transport,
                                               IdleWait& wait,
                                               ComputeThread& compute,
                                               Pipeline& pipeline,
                                               std::uint64_t step) {
-    struct Incoming {
-        Use use;
-        Request request;
-        Buffer message;
-    };
-    std::vector<Incoming> incoming;
-    struct Outgoing {
-        Use use;
-        std::vector<int> ranks;
-    };
-    std::vector<Outgoing> outgoing;
-    for (const std::size_t parameter : parameters_.indices()) {
-        const std::vector<Use> uses = uses_of(parameter);
-        std::set<int> others;
-        for (const Use& use : uses) {
-            if (use.local < 0) {
-                const int source = role_.rank_of_stage[use.stage];
-                const auto header = header_of(graph_, parameter, step);
-                others.insert(source);
-                incoming.push_back(
-                    {use,
-                     transport.receive(
-                         source,
-                         {MessageKind::parameter_gradient, use.slot},
-                         dense_message_bytes(header.type)),
-                     {}});
-            }
-        }
-        for (const Use& use : uses) {
-            if (use.local >= 0 && !others.empty()) {
-                outgoing.push_back({use, {others.begin(), others.end()}});
-            }
-        }
-    }
-    const auto progress = [&] { pipeline.progress_sends(); };
-    for (const Outgoing& out : outgoing) {
-        std::vector<Buffer> messages;
-        compute.run(
-            [&] {
-                for (std::size_t i = 0; i < out.ranks.size(); ++i) {
-                    messages.push_back(encode_message(
-                        header_of(graph_, out.use.parameter, step),
-                        parameters_.gradient(out.use.local)));
-                }
-            },
-            progress);
-        for (std::size_t i = 0; i < out.ranks.size(); ++i) {
-            pipeline.send(out.ranks[i],
-                          {MessageKind::parameter_gradient, out.use.slot},
-                          std::move(messages[i]));
-        }
-    }
+    std::vector<Incoming> incoming = receive_others(transport, step);
+    send_own(compute, pipeline, step);
     for (Incoming& in : incoming) {
         wait.reset();
         while (!in.request.test()) {
@@ -137,32 +172,12 @@ std::vector<at::Tensor> GradientExchange::sum(Transport& transport,
         in.message = in.request.take();
     }
     std::vector<at::Tensor> sums;
-    compute.run(
-        [&] {
-            for (const std::size_t parameter : parameters_.indices()) {
-                at::Tensor sum;
-                for (const Use& use : uses_of(parameter)) {
-                    at::Tensor part;
-                    if (use.local >= 0) {
-                        part = parameters_.gradient(use.local);
-                    } else {
-                        auto in = std::ranges::find_if(
-                            incoming, [&](const Incoming& candidate) {
-                                return candidate.use.slot == use.slot;
-                            });
-                        part = decode_message(
-                            std::move(in->message),
-                            header_of(graph_, parameter, step),
-                            parameters_.get(parameter).value.device());
-                    }
-                    if (part.defined()) {
-                        sum = sum.defined() ? sum.add(part) : part;
-                    }
-                }
-                sums.push_back(sum);
-            }
-        },
-        progress);
+    const auto add_all = [&] {
+        for (const std::size_t parameter : parameters_.indices()) {
+            sums.push_back(add_up(parameter, incoming, step));
+        }
+    };
+    compute.run(add_all, [&] { pipeline.progress_sends(); });
     return sums;
 }
 

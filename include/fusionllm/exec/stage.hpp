@@ -98,6 +98,10 @@ private:
         at::Tensor loss;
     };
 
+    void place_inputs(const std::vector<at::Tensor>& inputs,
+                      const std::vector<at::Tensor>& user_inputs);
+    void place_parameters(OpId op, std::size_t& next_use);
+    void run_op(std::size_t index, const OpContext& context);
     std::vector<at::Tensor> run_ops(const OpContext& context,
                                     const std::vector<at::Tensor>& inputs,
                                     const std::vector<at::Tensor>& user_inputs,

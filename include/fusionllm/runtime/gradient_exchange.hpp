@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -42,7 +43,18 @@ private:
         int local = -1;  // number in the store, if it is ours
         std::uint32_t slot = 0;
     };
+    struct Incoming;
+
     std::vector<Use> uses_of(std::size_t parameter) const;
+    std::set<int> other_holders(std::size_t parameter) const;
+    std::vector<Incoming> receive_others(Transport& transport,
+                                         std::uint64_t step) const;
+    void send_own(ComputeThread& compute,
+                  Pipeline& pipeline,
+                  std::uint64_t step) const;
+    at::Tensor add_up(std::size_t parameter,
+                      std::vector<Incoming>& incoming,
+                      std::uint64_t step) const;
 
     const OpGraph& graph_;
     RankRole role_;
