@@ -114,7 +114,7 @@ std::string describe_run(const RunInput& input,
 ProgressPrinter::ProgressPrinter(std::int64_t first_step, std::int64_t steps)
     : first_step_(first_step),
       steps_(steps),
-      print_every_(std::max<std::int64_t>((steps - first_step) / 100, 1)),
+      print_every_(std::max<std::int64_t>((steps - first_step) / 40, 1)),
       is_terminal_(is_terminal()),
       begin_s_(monotonic_s()) {}
 

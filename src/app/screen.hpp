@@ -26,8 +26,8 @@ std::string describe_run(const RunInput& input,
                          const std::vector<RankLine>& ranks);
 
 /*!
- * The lines of a run: on a terminal one that is rewritten, else about a
- * hundred plain ones, and every one that has news (validation, a skipped step).
+ * The lines of a run: on a terminal one that is rewritten, else about
+ * forty plain ones, and every one that has news (validation, a skipped step).
  */
 class ProgressPrinter {
 public:
