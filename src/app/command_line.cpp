@@ -49,6 +49,14 @@ struct CommandLine {
     int np = 0;
     std::function<int(int&, char**&)> run;
 
+    //! A command without MPI: once, also where a launcher starts it as ranks.
+    template <class Command>
+    void run_once(Command command) {
+        run = [command](int&, char**&) {
+            return mpi::is_first_rank() ? command() : 0;
+        };
+    }
+
     CommandLine() {
         app.set_help_flag("-h,--help", "print this, or a command's, help");
         app.require_subcommand(0, 1);
@@ -74,9 +82,8 @@ struct CommandLine {
         CLI::App* command =
             app.add_subcommand("validate", "check an input file; run nothing");
         add_input(*command, validate);
-        command->callback([this] {
-            run = [this](int&, char**&) { return run_validate(validate); };
-        });
+        command->callback(
+            [this] { run_once([this] { return run_validate(validate); }); });
     }
 
     void add_train() {
@@ -120,7 +127,7 @@ struct CommandLine {
             if (np > 0) {
                 plan.num_ranks = np;
             }
-            run = [this](int&, char**&) { return run_plan(plan); };
+            run_once([this] { return run_plan(plan); });
         });
     }
 
@@ -142,9 +149,8 @@ struct CommandLine {
             ->capture_default_str();
         command->add_option("--seed", generate.seed, "of the draws")
             ->capture_default_str();
-        command->callback([this] {
-            run = [this](int&, char**&) { return run_generate(generate); };
-        });
+        command->callback(
+            [this] { run_once([this] { return run_generate(generate); }); });
     }
 };
 

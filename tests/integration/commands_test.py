@@ -23,6 +23,11 @@ class CommandsTest(harness.ProgramTest):
 
         self.assertIn("is a good input", result.stdout)
 
+    def test_they_answer_once_under_mpirun_too(self):
+        result = self.run_program("validate", harness.TINY, ranks=3)
+
+        self.assertEqual(result.stdout.count("is a good input"), 1)
+
     def test_the_default_input_validates_once_it_has_data(self):
         default = self.folder / "default.toml"
         default.write_text(self.run_program("--dump-default").stdout)
