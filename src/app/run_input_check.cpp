@@ -70,13 +70,6 @@ void check_train(const RunInput& input, const FindPlace& place) {
         train.optimizer.momentum,
         train.optimizer.kind);
     const LearningRate& rate = train.learning_rate;
-    FUSIONLLM_VALIDATE(rate.warmup_steps <= train.steps,
-                       "{}: warmup_steps = {} in [train] is more than steps = "
-                       "{}: the run would end before its learning rate is "
-                       "reached",
-                       place("train", "warmup_steps"),
-                       rate.warmup_steps,
-                       train.steps);
     FUSIONLLM_VALIDATE(
         rate.schedule == "cosine" || rate.decay_steps == 0,
         "{}: decay_steps = {} in [train] has no effect with "
