@@ -12,10 +12,11 @@
 #   FUSIONLLM  the program                             (build/release/bin)
 #   RANKS      of FusionLLM                            (1)
 #   STEPS      of both, for a quick look               (2000)
+#   SEED       of both, which draw other numbers of it (1)
 set -euo pipefail
 
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-    sed -n 's/^# \{0,1\}//; 2,16p' "$0" >&2
+    sed -n 's/^# \{0,1\}//; 2,15p' "$0" >&2
     exit 2
 fi
 text=$(realpath "$1")
@@ -30,6 +31,7 @@ source "$root/jobs/common.sh"
 python=${PYTHON:-python3}
 fusionllm=${FUSIONLLM:-$root/build/release/bin/fusionllm}
 steps=${STEPS:-2000}
+seed=${SEED:-1}
 
 # A twentieth of the steps warms up, as 100 of 2000 do.
 warmup=$((steps / 20))
@@ -41,14 +43,14 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 echo "PyTorch ($(date +%T))"
 run_group "$python" -u "$here/pytorch_gpt.py" "$text" --steps "$steps" \
     --warmup-steps "$warmup" --evaluate-every "$every" \
-    --csv "$folder/pytorch.csv"
+    --seed "$seed" --csv "$folder/pytorch.csv"
 
 echo "FusionLLM ($(date +%T))"
 run_group mpirun -np "${RANKS:-1}" --oversubscribe --bind-to none \
     "$fusionllm" "$here/quality.toml" \
     --set "data.path=\"$text\"" --set "run.output=\"$folder/fusionllm\"" \
     --set "train.steps=$steps" --set "train.warmup_steps=$warmup" \
-    --set "train.evaluate_every=$every"
+    --set "train.evaluate_every=$every" --set "run.seed=$seed"
 
 "$python" "$here/compare_quality.py" \
     "$folder/pytorch.csv" "$folder/fusionllm/metrics.jsonl"
