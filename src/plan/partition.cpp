@@ -26,11 +26,12 @@ void check_sizes(const OpGraph& graph,
                        num_ops,
                        num_ops);
     for (const Device& device : topology.devices) {
-        FUSIONLLM_VALIDATE(device.flops_per_s > 0,
+        const double speed = topology.kinds.at(device.kind).flops_per_s;
+        FUSIONLLM_VALIDATE(speed > 0,
                            "device '{}' has a speed of {} flop/s; give it one "
                            "above 0",
                            device.name,
-                           device.flops_per_s);
+                           speed);
     }
 }
 
@@ -58,7 +59,7 @@ public:
                                     cost.backward_flops);
         }
         for (const Device& device : topology.devices) {
-            flops_per_s_.push_back(device.flops_per_s);
+            flops_per_s_.push_back(topology.kinds.at(device.kind).flops_per_s);
         }
         next_.assign(num_stages_, std::vector<std::size_t>(num_ops_ + 2, 0));
     }

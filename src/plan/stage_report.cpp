@@ -61,7 +61,7 @@ StageReport report_stage(const Plan& plan,
         report.memory_bytes += cost.saved_bytes;
     }
     report.flops *= plan.micro_batches;
-    report.compute_s = report.flops / device.flops_per_s;
+    report.compute_s = report.flops / topology.kind_of(id).flops_per_s;
     return report;
 }
 

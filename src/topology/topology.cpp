@@ -134,6 +134,7 @@ Topology make_topology(const std::vector<SiteSpec>& sites) {
                        "the topology has no sites; name at least one with its "
                        "number of ranks");
     Topology topology;
+    topology.kinds.emplace_back();
     for (const auto& site : sites) {
         FUSIONLLM_VALIDATE(!site.name.empty(),
                            "a site of the topology has no name; give it one");
@@ -147,6 +148,7 @@ Topology make_topology(const std::vector<SiteSpec>& sites) {
             "site '{}' is in the topology twice; give every site its own name "
             "or add up its ranks",
             site.name);
+        topology.sites.push_back({site.name, {}, {}, 0, 0});
         for (int i = 0; i < site.ranks; ++i) {
             Device device;
             device.name = fmt::format("{}-{}", site.name, i);
@@ -154,6 +156,7 @@ Topology make_topology(const std::vector<SiteSpec>& sites) {
             topology.devices.push_back(std::move(device));
         }
     }
+    topology.site_links.resize(sites.size() * sites.size());
     return topology;
 }
 

@@ -41,7 +41,9 @@ Topology make_devices(const std::vector<double>& flops_per_s) {
     Topology topology =
         make_uniform_topology(static_cast<int>(flops_per_s.size()));
     for (std::size_t d = 0; d < flops_per_s.size(); ++d) {
-        topology.devices[d].flops_per_s = flops_per_s[d];
+        topology.kinds.resize(flops_per_s.size());
+        topology.kinds[d].flops_per_s = flops_per_s[d];
+        topology.devices[d].kind = static_cast<std::uint32_t>(d);
     }
     return topology;
 }

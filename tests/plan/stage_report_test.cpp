@@ -55,7 +55,8 @@ TEST(StageReportTest, gpipe_keeps_every_microbatch) {
 
 TEST(StageReportTest, tells_ops_flops_seconds_and_bytes) {
     Topology topology = make_topology({{"lyon", 1}, {"graz", 2}});
-    topology.devices[1].flops_per_s = 4;
+    topology.kinds.push_back({.flops_per_s = 4});
+    topology.devices[1].kind = 1;
 
     const auto stages = report(make_chain(6), topology, "1f1b", 8);
 

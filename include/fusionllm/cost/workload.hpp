@@ -4,16 +4,21 @@
 #include <vector>
 
 #include "fusionllm/graph/op_graph.hpp"
+#include "fusionllm/topology/device_kind.hpp"
 
 namespace fusionllm {
 
 //! What one op costs for one micro-batch.
 struct OpCost {
+    OpKind kind = OpKind::other;
     double forward_flops = 0;  //!< a multiply-add is two
     double backward_flops = 0;
-    double bytes = 0;           //!< read and written, forward
-    double saved_bytes = 0;     //!< kept from forward to backward
-    bool is_estimated = false;  //!< no row for the op: by its bytes only
+    double bytes = 0;            //!< read and written, forward
+    double backward_bytes = 0;   //!< read and written, backward
+    double output_bytes = 0;     //!< of all outputs
+    double parameter_bytes = 0;  //!< of the parameters that it reads
+    double saved_bytes = 0;      //!< kept from forward to backward
+    bool is_estimated = false;   //!< no row for the op: by its bytes only
 
     friend bool operator==(const OpCost&, const OpCost&) = default;
 };

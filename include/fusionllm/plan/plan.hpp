@@ -41,6 +41,9 @@ struct Plan {
     Placement placement;
     std::string schedule = "1f1b";  //!< name of the schedule's maker
     int micro_batches = 1;
+    //! By stage: micro-batches that 1f1b keeps in flight; empty: the classic
+    //! depth, stages from here to the end.
+    std::vector<int> in_flight;
     std::vector<DeviceGroup> groups;
 
     friend bool operator==(const Plan&, const Plan&) = default;
@@ -52,6 +55,7 @@ struct Plan {
  *     graph 00c0ffee00c0ffee
  *     schedule 1f1b
  *     micro_batches 4
+ *     in_flight 4 1
  *     group "lyon" devices 0 1
  *     stage 0 ops 0 57 devices 0
  *     stage 1 ops 57 114 devices 1

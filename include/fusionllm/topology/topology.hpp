@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
+#include "fusionllm/topology/device_kind.hpp"
 #include "fusionllm/util/id.hpp"
 
 namespace fusionllm {
@@ -13,19 +15,63 @@ using GroupId = Id<struct Group_>;
 
 //! One accelerator or processor; one rank holds it.
 struct Device {
-    std::string name;           //!< "lyon-0"
-    std::string host;           //!< empty if not known
-    std::string site;           //!< "lyon"
-    double flops_per_s = 1e11;  //!< peak, fp32
-    double memory_bytes = 0;    //!< 0 = not known, no limit
+    std::string name;        //!< "lyon-0"
+    std::string host;        //!< empty if not known
+    std::string site;        //!< "lyon"
+    std::uint32_t kind = 0;  //!< position in `Topology::kinds`
 
     friend bool operator==(const Device&, const Device&) = default;
 };
 
-//! The devices of a run, in order; sites are the device groups for now.
-struct Topology {
-    std::vector<Device> devices;
+//! One direction between two devices: transfer = latency + bytes / bandwidth.
+struct Link {
+    double latency_s = 0;
+    double bandwidth_bytes_per_s = std::numeric_limits<double>::infinity();
 
+    friend bool operator==(const Link&, const Link&) = default;
+};
+
+/*!
+ * A place. Every pair of its devices has a link of its own: `host_link` if they
+ * share a host, else `link`. What leaves the site shares `uplink_bytes_per_s`,
+ * what comes in `downlink_bytes_per_s`; 0 = not limited.
+ */
+struct Site {
+    std::string name;
+    Link host_link;
+    Link link;
+    double uplink_bytes_per_s = 0;
+    double downlink_bytes_per_s = 0;
+
+    friend bool operator==(const Site&, const Site&) = default;
+};
+
+//! A link between two devices that is not as their sites say.
+struct DeviceLink {
+    DeviceId from;
+    DeviceId to;
+    Link link;
+
+    friend bool operator==(const DeviceLink&, const DeviceLink&) = default;
+};
+
+/*!
+ * The devices of a run, in order, and what joins them.
+ *
+ * `site_links[a * sites.size() + b]` is the link from site a to site b: one
+ * line that all pairs of devices of the two sites share. The diagonal is not
+ * used. Build one with the functions below; find links with `Network`.
+ */
+struct Topology {
+    std::vector<DeviceKind> kinds;
+    std::vector<Device> devices;
+    std::vector<Site> sites;
+    std::vector<Link> site_links;
+    std::vector<DeviceLink> device_links;
+
+    const DeviceKind& kind_of(DeviceId device) const {
+        return kinds.at(devices.at(device.get()).kind);
+    }
     friend bool operator==(const Topology&, const Topology&) = default;
 };
 

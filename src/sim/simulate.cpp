@@ -1,0 +1,1 @@
+#include "fusionllm/sim/simulate.hpp"

@@ -1,0 +1,1 @@
+#include "fusionllm/topology/network.hpp"
