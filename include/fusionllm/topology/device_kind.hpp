@@ -52,6 +52,12 @@ struct DeviceKind {
     double memory_bandwidth_bytes_per_s = 0;  //!< 0 = not known: bytes are free
     int cores = 0;                            //!< 0 = not known
     double op_overhead_s = 0;  //!< of each call, either direction
+    //! Message bytes encoded or decoded a second (one dense copy); 0 = not
+    //! known: one read and one write at the memory bandwidth.
+    double copy_bytes_per_s = 0;
+    //! Parameter bytes that an AdamW step brings up to date a second, gradient
+    //! norm included; 0 = not known: nine passes at the memory bandwidth.
+    double update_bytes_per_s = 0;
     std::array<double, num_op_kinds> forward_efficiency{
         1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     std::array<double, num_op_kinds> backward_efficiency{
