@@ -148,7 +148,7 @@ Topology make_topology(const std::vector<SiteSpec>& sites) {
             "site '{}' is in the topology twice; give every site its own name "
             "or add up its ranks",
             site.name);
-        topology.sites.push_back({site.name, {}, {}, 0, 0});
+        topology.sites.emplace_back().name = site.name;
         for (int i = 0; i < site.ranks; ++i) {
             Device device;
             device.name = fmt::format("{}-{}", site.name, i);
@@ -156,7 +156,7 @@ Topology make_topology(const std::vector<SiteSpec>& sites) {
             topology.devices.push_back(std::move(device));
         }
     }
-    topology.site_links.resize(sites.size() * sites.size());
+    topology.site_links.resize(sites.size() * sites.size(), default_long_link);
     return topology;
 }
 

@@ -27,6 +27,8 @@ inline constexpr std::size_t num_op_kinds = 10;
 
 //! "contraction", as device files spell it.
 std::string_view to_text(OpKind kind);
+//! Throws `InputError` with the nearest right spelling.
+OpKind parse_op_kind(std::string_view text);
 
 //! One op as it was measured on a device; `signature` names target and shapes.
 struct MeasuredOp {
@@ -38,7 +40,8 @@ struct MeasuredOp {
 };
 
 /*!
- * What one kind of device can do.
+ * What one kind of device can do. The default is a core of a present-day
+ * server: some 100 Gflop/s in fp32 and 10 GB/s of memory bandwidth.
  *
  * `efficiency` is lambda of algorithms.md: the share of the peak that ops of a
  * kind reach, forward and backward; ops that move bytes reach this share of
@@ -49,8 +52,9 @@ struct DeviceKind {
     double flops_per_s = 1e11;    //!< peak, fp32
     double half_flops_per_s = 0;  //!< peak, fp16/bf16; 0 = not known
     double memory_bytes = 0;      //!< 0 = not known, no limit
-    double memory_bandwidth_bytes_per_s = 0;  //!< 0 = not known: bytes are free
-    int cores = 0;                            //!< 0 = not known
+    //! 0 = not known: bytes are free.
+    double memory_bandwidth_bytes_per_s = 1e10;
+    int cores = 0;             //!< 0 = not known
     double op_overhead_s = 0;  //!< of each call, either direction
     //! Message bytes encoded or decoded a second (one dense copy); 0 = not
     //! known: one read and one write at the memory bandwidth.

@@ -31,6 +31,12 @@ struct Link {
     friend bool operator==(const Link&, const Link&) = default;
 };
 
+//! Of devices on one host or site, where nothing is said: what processes of one
+//! machine get through its memory.
+inline constexpr Link default_site_link{20e-6, 5e9};
+//! Of two sites, where nothing is said: 10 ms and 1 Gbit/s, as between cities.
+inline constexpr Link default_long_link{10e-3, 125e6};
+
 /*!
  * A place. Every pair of its devices has a link of its own: `host_link` if they
  * share a host, else `link`. What leaves the site shares `uplink_bytes_per_s`,
@@ -38,8 +44,8 @@ struct Link {
  */
 struct Site {
     std::string name;
-    Link host_link;
-    Link link;
+    Link host_link = default_site_link;
+    Link link = default_site_link;
     double uplink_bytes_per_s = 0;
     double downlink_bytes_per_s = 0;
 
@@ -83,7 +89,7 @@ struct SiteSpec {
     friend bool operator==(const SiteSpec&, const SiteSpec&) = default;
 };
 
-//! `ranks` equal devices a site, in the given order.
+//! `ranks` equal devices a site, in the given order, with the default links.
 Topology make_topology(const std::vector<SiteSpec>& sites);
 
 //! One site of equal devices, "local".
