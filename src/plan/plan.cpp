@@ -145,10 +145,21 @@ void validate(const Plan& plan, const OpGraph& graph, std::size_t num_devices) {
 }
 
 Schedule make_schedule(const Plan& plan) {
-    Schedule schedule =
-        make_schedule(plan.schedule,
-                      static_cast<int>(plan.placement.stages.size()),
-                      plan.micro_batches);
+    const auto num_stages = plan.placement.stages.size();
+    Schedule schedule = make_schedule(
+        plan.schedule, static_cast<int>(num_stages), plan.micro_batches);
+    if (!plan.in_flight.empty()) {
+        FUSIONLLM_VALIDATE(plan.schedule == "1f1b",
+                           "the plan's in_flight goes with the schedule 1f1b, "
+                           "not with {}; change the one or remove the other",
+                           plan.schedule);
+        FUSIONLLM_VALIDATE(plan.in_flight.size() == num_stages,
+                           "the plan's in_flight has {} numbers, but there are "
+                           "{} stages; give a number a stage",
+                           plan.in_flight.size(),
+                           num_stages);
+        schedule = make_1f1b(plan.in_flight, plan.micro_batches);
+    }
     check(schedule);
     return schedule;
 }

@@ -40,6 +40,9 @@ std::string write_plan(const Plan& plan,
     text += fmt::format("graph {:016x}\n", plan.graph_hash);
     text += fmt::format("schedule {}\n", plan.schedule);
     text += fmt::format("micro_batches {}\n", plan.micro_batches);
+    if (!plan.in_flight.empty()) {
+        text += fmt::format("in_flight {}\n", fmt::join(plan.in_flight, " "));
+    }
     for (const DeviceGroup& group : plan.groups) {
         text += fmt::format(
             "group {}{}\n", quote(group.name), write_devices(group.devices));
@@ -112,6 +115,14 @@ public:
                 "'{}' should be {}, a number in range", found, what));
         }
         return value;
+    }
+
+    std::vector<int> numbers(const std::string& what) {
+        std::vector<int> numbers;
+        do {
+            numbers.push_back(number<int>(what));
+        } while (!is_at_end());
+        return numbers;
     }
 
     std::vector<DeviceId> devices() {
@@ -199,13 +210,18 @@ private:
             if (plan_.micro_batches < 1) {
                 line.fail("a step needs at least 1 micro-batch");
             }
+        } else if (key == "in_flight") {
+            plan_.in_flight = line.numbers("a stage's micro-batches in flight");
         } else {
-            line.fail(fmt::format(
-                "a plan has no '{}'{}",
-                key,
-                did_you_mean(
-                    key,
-                    {"graph", "schedule", "micro_batches", "group", "stage"})));
+            line.fail(fmt::format("a plan has no '{}'{}",
+                                  key,
+                                  did_you_mean(key,
+                                               {"graph",
+                                                "schedule",
+                                                "micro_batches",
+                                                "in_flight",
+                                                "group",
+                                                "stage"})));
         }
     }
 

@@ -60,6 +60,28 @@ TEST_F(PlanTest, its_schedule_has_its_stages_and_microbatches) {
     EXPECT_EQ(make_schedule(plan_), make_gpipe(3, 4));
 }
 
+TEST_F(PlanTest, its_schedule_has_the_depths_it_names) {
+    plan_.schedule = "1f1b";
+    plan_.in_flight = {4, 4, 2};
+
+    EXPECT_EQ(complaint(), "");
+    EXPECT_EQ(make_schedule(plan_), make_1f1b({4, 4, 2}, 4));
+}
+
+TEST_F(PlanTest, depths_that_do_not_fit_are_refused) {
+    plan_.in_flight = {3, 2, 1};
+    expect_complaint("in_flight goes with the schedule 1f1b, not with gpipe");
+
+    plan_.schedule = "1f1b";
+    plan_.in_flight = {3, 2};
+    expect_complaint("in_flight has 2 numbers, but there are 3 stages");
+
+    plan_.in_flight = {3, 1, 2};
+    expect_complaint(
+        "in_flight gives stage 2 2 micro-batches and stage 1 "
+        "only 1");
+}
+
 TEST_F(PlanTest, a_made_plan_is_valid) {
     EXPECT_EQ(complaint(), "");
 }
@@ -171,6 +193,17 @@ TEST(PlanTextTest, round_trips_for_many_shapes) {
     }
 }
 
+TEST(PlanTextTest, keeps_the_depths) {
+    Plan plan = make_small_plan(make_chain(10));
+    EXPECT_EQ(to_text(plan).find("in_flight"), std::string::npos);
+    plan.in_flight = {4, 4, 1};
+
+    const std::string text = to_text(plan);
+
+    EXPECT_NE(text.find("\nin_flight 4 4 1\n"), std::string::npos) << text;
+    EXPECT_EQ(parse_plan(text, "plan.txt"), plan);
+}
+
 TEST(PlanTextTest, keeps_a_list_of_devices_for_replicas_to_come) {
     Plan plan = make_small_plan(make_chain(10));
     plan.placement.stages[1].devices = {DeviceId(1), DeviceId(2)};
@@ -205,6 +238,7 @@ TEST(PlanTextTest, reads_what_people_write) {
                     {{{{0, 3}, {DeviceId(0)}}}},
                     "gpipe",
                     4,
+                    {},
                     {{"lyon", {DeviceId(0)}}}}));
 }
 
@@ -242,6 +276,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadLine{"stage 1 ops 3 4 device 1", "'device' should be 'devices'"},
         BadLine{"stage 1 ops 3 4 devices", "a device's number"},
         BadLine{"stage 1 ops 3 4 devices 99999999999", "in range"},
+        BadLine{"in_flight", "a stage's micro-batches in flight should be"},
+        BadLine{"in_flight 4 x", "'x' should be a stage's micro-batches"},
+        BadLine{"in_flite 4", "did you mean 'in_flight'"},
         BadLine{"graph ee", "a second time, after line 1"},
         BadLine{"schedule gpip", "did you mean 'gpipe'"},
         BadLine{"schedule gpipe 7", "'7' is too much"},
