@@ -18,7 +18,11 @@ struct OpCost {
     double output_bytes = 0;     //!< of all outputs
     double parameter_bytes = 0;  //!< of the parameters that it reads
     double saved_bytes = 0;      //!< kept from forward to backward
-    bool is_estimated = false;   //!< no row for the op: by its bytes only
+    //! Of gradients that are added to others: those of parameters to their
+    //! sums, those of a value that several ops use to each other.
+    double accumulated_bytes = 0;
+    bool has_backward = false;  //!< some output has a gradient
+    bool is_estimated = false;  //!< no row for the op: by its bytes only
 
     friend bool operator==(const OpCost&, const OpCost&) = default;
 };

@@ -60,7 +60,7 @@ struct DeviceKind {
     //! known: one read and one write at the memory bandwidth.
     double copy_bytes_per_s = 0;
     //! Parameter bytes that an AdamW step brings up to date a second, gradient
-    //! norm included; 0 = not known: nine passes at the memory bandwidth.
+    //! norm included; 0 = not known: 22 passes at the memory bandwidth.
     double update_bytes_per_s = 0;
     std::array<double, num_op_kinds> forward_efficiency{
         1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
