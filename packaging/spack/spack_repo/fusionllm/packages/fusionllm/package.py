@@ -1,8 +1,15 @@
 from pathlib import Path
 
-from spack_repo.builtin.build_systems.cmake import CMakePackage
-
 from spack.package import *
+
+try:
+    from spack_repo.builtin.build_systems.cmake import CMakePackage, generator
+
+    languages = ["c", "cxx"]
+except ImportError:
+    # Before Spack 1: the imports are in spack.package, and a compiler is an
+    # attribute, not a dependency.
+    languages = []
 
 
 class Fusionllm(CMakePackage):
@@ -18,8 +25,8 @@ class Fusionllm(CMakePackage):
 
     variant("benchmarks", default=False, description="Build the benchmarks")
 
-    depends_on("c", type="build")
-    depends_on("cxx", type="build")
+    for language in languages:
+        depends_on(language, type="build")
     depends_on("cmake@3.25:", type="build")
     depends_on("python@3.9:", type=("build", "test"))
 
