@@ -14,9 +14,14 @@
 namespace fusionllm {
 namespace {
 
+//! Small units divide, so that "20 us" is the number nearest to 20e-6.
 struct Unit {
     std::string_view name;
     double factor;
+    double divisor = 1.0;
+
+    double to_si(double number) const { return number * factor / divisor; }
+    double from_si(double number) const { return number * divisor / factor; }
 };
 
 constexpr double kibi = 1024.0;
@@ -36,14 +41,16 @@ constexpr Unit byte_units[] = {
     {"TiB", tebi},
 };
 constexpr Unit second_units[] = {
-    {"ns", 1e-9},
-    {"us", 1e-6},
-    {"ms", 1e-3},
+    {"ns", 1.0, 1e9},
+    {"us", 1.0, 1e6},
+    {"ms", 1.0, 1e3},
     {"s", 1.0},
     {"min", 60.0},
     {"h", 3600.0},
     {"d", 86400.0},
 };
+//! The first of `byte_rate_units` are in bits.
+constexpr std::size_t num_bit_rates = 5;
 constexpr Unit byte_rate_units[] = {
     {"bit/s", 0.125},
     {"kbit/s", 0.125e3},
@@ -100,7 +107,7 @@ double parse(std::string_view text, const Quantity& quantity) {
         trimmed.substr(static_cast<std::size_t>(result.ptr - trimmed.data())));
     for (const Unit& unit : quantity.units) {
         if (unit.name == name) {
-            return number * unit.factor;
+            return unit.to_si(number);
         }
     }
     throw InputError(fmt::format(
@@ -111,6 +118,41 @@ double parse(std::string_view text, const Quantity& quantity) {
         quantity.example,
         list(quantity.units),
         quantity.hint));
+}
+
+//! The fewest digits of number / unit that give the number back, or nothing.
+std::string write(double number, const Unit& unit) {
+    constexpr int all_digits = 17;
+    for (int digits = 1; digits <= all_digits; ++digits) {
+        const std::string text =
+            fmt::format("{:.{}g}", unit.from_si(number), digits);
+        double value = 0.0;
+        std::from_chars(text.data(), text.data() + text.size(), value);
+        if (unit.to_si(value) == number) {
+            return text;
+        }
+    }
+    return "";
+}
+
+//! In the unit with the shortest number; of those the largest unit. One of the
+//! units has a power of two as its factor and so gives every number back.
+std::string write(double number, std::span<const Unit> units) {
+    FUSIONLLM_EXPECTS(std::isfinite(number) && number >= 0.0);
+    if (number == 0.0) {
+        return fmt::format("0 {}", units.front().name);
+    }
+    std::string shortest;
+    std::string_view name;
+    for (const Unit& unit : units) {
+        const std::string text = write(number, unit);
+        const bool is_exact = !text.empty();
+        if (is_exact && (shortest.empty() || text.size() <= shortest.size())) {
+            shortest = text;
+            name = unit.name;
+        }
+    }
+    return fmt::format("{} {}", shortest, name);
 }
 
 //! Three significant digits of a number in [0.1, 1000).
@@ -158,6 +200,27 @@ double parse_bytes_per_s(std::string_view text) {
 
 double parse_flops_per_s(std::string_view text) {
     return parse(text, {"a speed", "19.5 Tflop/s", "", flop_rate_units});
+}
+
+std::string write_bytes(double bytes) {
+    return write(bytes, byte_units);
+}
+
+std::string write_seconds(double seconds) {
+    return write(seconds, second_units);
+}
+
+std::string write_bytes_per_s(double bytes_per_s) {
+    return write(bytes_per_s,
+                 std::span(byte_rate_units).subspan(num_bit_rates));
+}
+
+std::string write_bits_per_s(double bytes_per_s) {
+    return write(bytes_per_s, std::span(byte_rate_units).first(num_bit_rates));
+}
+
+std::string write_flops_per_s(double flops_per_s) {
+    return write(flops_per_s, flop_rate_units);
 }
 
 std::string format_bytes(double bytes) {

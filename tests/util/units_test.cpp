@@ -186,5 +186,33 @@ TEST(UnitsTest, counts_are_shown_with_three_digits) {
     EXPECT_EQ(format_count(-1500.0), "-1.50 k");
 }
 
+TEST(UnitsTest, written_quantities_look_as_people_write_them) {
+    EXPECT_EQ(write_bits_per_s(parse_bytes_per_s("8 Mbit/s")), "8 Mbit/s");
+    EXPECT_EQ(write_bits_per_s(parse_bytes_per_s("1 GB/s")), "8 Gbit/s");
+    EXPECT_EQ(write_bytes_per_s(parse_bytes_per_s("1555 GB/s")), "1555 GB/s");
+    EXPECT_EQ(write_seconds(parse_seconds("20 us")), "20 us");
+    EXPECT_EQ(write_seconds(20e-6), "20 us");
+    EXPECT_EQ(write_seconds(0.0), "0 ns");
+    EXPECT_EQ(write_bytes(parse_bytes("11 GiB")), "11 GiB");
+    EXPECT_EQ(write_flops_per_s(parse_flops_per_s("19.5 Tflop/s")),
+              "19.5 Tflop/s");
+}
+
+TEST(UnitsTest, written_quantities_read_back_exactly) {
+    std::vector<double> numbers = {
+        0.0, 0.1, 1.0 / 3.0, 5e-324, 1e300, 7e22, 12345678.9, 1e9, 67e-3};
+    for (double x = 1e-12; x < 1e18; x *= 7.3) {
+        numbers.push_back(x);
+    }
+
+    for (const double number : numbers) {
+        EXPECT_EQ(parse_bytes(write_bytes(number)), number);
+        EXPECT_EQ(parse_seconds(write_seconds(number)), number);
+        EXPECT_EQ(parse_bytes_per_s(write_bytes_per_s(number)), number);
+        EXPECT_EQ(parse_bytes_per_s(write_bits_per_s(number)), number);
+        EXPECT_EQ(parse_flops_per_s(write_flops_per_s(number)), number);
+    }
+}
+
 }  // namespace
 }  // namespace fusionllm::test
