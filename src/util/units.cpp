@@ -129,7 +129,7 @@ std::string write(double number, const Unit& unit) {
         double value = 0.0;
         std::from_chars(text.data(), text.data() + text.size(), value);
         if (unit.to_si(value) == number) {
-            return text;
+            return fmt::format("{}", value);
         }
     }
     return "";
