@@ -5,28 +5,47 @@
 namespace fusionllm::detail {
 namespace {
 
-std::set<ValueId> distinct_arguments(const Op& op) {
-    const auto used = used_values(op);
-    return {used.begin(), used.end()};
+//! The dim along which a part is cut; 0 if it is left out.
+std::int64_t part_dim(const OpCall& call) {
+    const auto& arguments = call.op().arguments;
+    const std::size_t position = call.row().position;
+    if (position >= arguments.size()) {
+        return 0;
+    }
+    const auto* dim = std::get_if<std::int64_t>(&arguments[position]);
+    return dim ? *dim : 0;
+}
+
+//! Whether parts along the dim are dense: nothing but ones stands before it.
+bool is_outermost(const OpCall& call) {
+    const auto& sizes = call.type(*call.value(0)).sizes;
+    const auto rank = static_cast<std::int64_t>(sizes.size());
+    const std::int64_t dim = part_dim(call);
+    const std::int64_t end =
+        std::clamp(dim < 0 ? dim + rank : dim, std::int64_t{0}, rank);
+    return std::all_of(sizes.begin(), sizes.begin() + end, [](auto size) {
+        return size == 1;
+    });
 }
 
 }  // namespace
 
+OpCall::OpCall(const OpGraph& graph, const Op& op, const CostRow& row)
+    : graph_(graph), op_(op), row_(row), reads_(used_values(op)) {
+    std::ranges::sort(reads_);
+    reads_.erase(std::unique(reads_.begin(), reads_.end()), reads_.end());
+}
+
 std::optional<ValueId> OpCall::value(std::size_t position) const {
-    if (position >= op.arguments.size()) {
+    if (position >= op_.arguments.size()) {
         return std::nullopt;
     }
-    const auto* id = std::get_if<ValueId>(&op.arguments[position]);
+    const auto* id = std::get_if<ValueId>(&op_.arguments[position]);
     return id ? std::optional(*id) : std::nullopt;
 }
 
-bool OpCall::has_backward() const {
-    return std::ranges::any_of(
-        op.outputs, [this](ValueId id) { return graph.has_gradient(id); });
-}
-
-bool OpCall::has_gradient(std::optional<ValueId> id) const {
-    return id && graph.has_gradient(*id);
+double OpCall::bytes(ValueId id) const {
+    return static_cast<double>(num_bytes(type(id)));
 }
 
 double OpCall::elements(std::optional<ValueId> id) const {
@@ -34,118 +53,52 @@ double OpCall::elements(std::optional<ValueId> id) const {
 }
 
 double OpCall::output_elements() const {
-    return op.outputs.empty() ? 0 : elements(op.outputs.front());
+    return op_.outputs.empty() ? 0 : elements(op_.outputs.front());
+}
+
+bool OpCall::has_backward() const {
+    return std::ranges::any_of(
+        op_.outputs, [this](ValueId id) { return graph_.has_gradient(id); });
+}
+
+bool OpCall::has_gradient(std::optional<ValueId> id) const {
+    return id && graph_.has_gradient(*id);
+}
+
+bool OpCall::is_view() const {
+    if (!value(0)) {
+        return false;
+    }
+    return row_.traffic == Traffic::view || row_.traffic == Traffic::may_copy ||
+           (row_.traffic == Traffic::part && is_outermost(*this));
+}
+
+OpKind OpCall::kind() const {
+    return row_.traffic == Traffic::part && is_view() ? OpKind::view
+                                                      : row_.kind;
 }
 
 bool OpCall::is_product() const {
-    return row.work == Work::contraction || row.work == Work::convolution;
+    return row_.work == Work::product || row_.work == Work::convolve;
 }
 
-//! Multiply-adds per output element of a product.
-double OpCall::inner() const {
-    const auto first = value(row.factor);
-    const auto second = value(row.factor + 1);
-    if (!first || !second) {
-        return 0;
-    }
-    if (row.work == Work::contraction) {
-        const auto& sizes = type(*first).sizes;
-        return sizes.empty() ? 1 : static_cast<double>(sizes.back());
-    }
-    // weight (out, in / groups, height, width)
-    const auto& sizes = type(*second).sizes;
-    return sizes.empty() || sizes.front() == 0
-               ? 0
-               : elements(second) / static_cast<double>(sizes.front());
-}
-
-double OpCall::work_flops() const {
-    switch (row.work) {
-        case Work::none:
-            return 0;
-        case Work::per_output:
-            return row.flops * output_elements();
-        case Work::per_input:
-            return row.flops * elements(value(0));
-        case Work::contraction:
-        case Work::convolution:
-            return row.flops * output_elements() * inner();
-    }
-    return 0;
-}
-
-//! The third tensor of a product, which is added to it.
 std::optional<ValueId> OpCall::bias() const {
-    return value(row.factor == 0 ? 2 : 0);
+    return is_product() ? value(row_.position == 0 ? 2 : 0) : std::nullopt;
 }
 
-double OpCall::forward_flops() const {
-    const bool has_bias = is_product() && bias();
-    return work_flops() + (has_bias ? output_elements() : 0);
-}
-
-double OpCall::backward_flops() const {
-    if (is_product()) {
-        const int factors = has_gradient(value(row.factor)) +
-                            has_gradient(value(row.factor + 1));
-        return factors * work_flops() +
-               (has_gradient(bias()) ? output_elements() : 0);
+bool OpCall::is_transposed() const {
+    constexpr std::size_t flag = 6;  // of aten::convolution
+    if (row_.work != Work::convolve) {
+        return false;
     }
-    const auto num_gradients =
-        std::ranges::count_if(distinct_arguments(op),
-                              [this](ValueId id) { return has_gradient(id); });
-    return work_flops() * static_cast<double>(num_gradients);
-}
-
-double OpCall::read_bytes() const {
-    double bytes = 0;
-    for (const ValueId id : distinct_arguments(op)) {
-        bytes += static_cast<double>(num_bytes(type(id)));
+    if (row_.target.starts_with("aten::conv_transpose")) {
+        return true;
     }
-    return bytes;
-}
-
-double OpCall::written_bytes() const {
-    double bytes = 0;
-    for (const ValueId id : op.outputs) {
-        bytes += static_cast<double>(num_bytes(type(id)));
+    if (!row_.target.ends_with("convolution") || op_.arguments.size() <= flag) {
+        return false;
     }
-    return bytes;
-}
-
-double OpCall::bytes() const {
-    switch (row.traffic) {
-        case Traffic::dense:
-        case Traffic::may_copy:
-            return read_bytes() + written_bytes();
-        case Traffic::view:
-            return 0;
-        case Traffic::gather: {
-            const auto indices = value(1);
-            return 2 * written_bytes() +
-                   (indices ? static_cast<double>(num_bytes(type(*indices)))
-                            : 0);
-        }
-        case Traffic::write_only:
-            return written_bytes();
-    }
-    return 0;
-}
-
-double OpCall::stats_bytes() const {
-    double row_elements = 1;
-    if (op.arguments.size() > 1) {
-        if (const auto* sizes =
-                std::get_if<std::vector<std::int64_t>>(&op.arguments[1])) {
-            for (const auto size : *sizes) {
-                row_elements *= static_cast<double>(size);
-            }
-        }
-    }
-    constexpr double bytes_per_row = 2 * sizeof(float);
-    return row_elements == 0
-               ? 0
-               : bytes_per_row * elements(value(0)) / row_elements;
+    const auto* is_set = std::get_if<bool>(&op_.arguments[flag]);
+    return is_set && *is_set;
 }
 
 }  // namespace fusionllm::detail

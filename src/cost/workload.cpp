@@ -1,7 +1,8 @@
 #include "fusionllm/cost/workload.hpp"
 
-#include <optional>
-#include <set>
+#include <algorithm>
+
+#include "fusionllm/util/error.hpp"
 
 #include "op_call.hpp"
 
@@ -9,98 +10,79 @@ namespace fusionllm {
 namespace {
 
 using detail::CostRow;
-using detail::Keeps;
 using detail::OpCall;
-using detail::Traffic;
 
 //! Estimates the ops of a graph in canonical order, remembering what is kept.
 class Estimator {
 public:
-    explicit Estimator(const OpGraph& graph) : graph_(graph) {
+    explicit Estimator(const OpGraph& graph)
+        : graph_(graph), is_kept_(graph.values().size()) {
         for (std::size_t i = 0; i < graph.values().size(); ++i) {
             storage_.emplace_back(static_cast<std::uint32_t>(i));
         }
     }
 
-    OpCost estimate(const Op& op) {
+    OpCost estimate(OpId id) {
+        const Op& op = graph_.op(id);
         const CostRow* row = detail::find_cost_row(op.target);
-        const CostRow unknown{.target = op.target};
-        const OpCall call{graph_, op, row ? *row : unknown};
-        if (is_view(call)) {
+        const CostRow unknown{.target = op.target, .keeps = detail::Keeps::all};
+        const OpCall call(graph_, op, row ? *row : unknown);
+        if (call.is_view()) {
             for (const ValueId output : op.outputs) {
                 storage_[output.get()] = storage_of(*call.value(0));
             }
         }
         OpCost cost;
+        cost.kind = call.kind();
         cost.is_estimated = row == nullptr;
-        cost.forward_flops = call.forward_flops();
-        cost.bytes = call.bytes();
-        if (call.has_backward()) {
-            cost.backward_flops = call.backward_flops();
-            cost.saved_bytes = row ? keep(call) : keep_all(used_values(op));
+        cost.has_backward = call.has_backward();
+        cost.forward_flops = detail::forward_flops(call);
+        cost.bytes = detail::forward_bytes(call);
+        cost.output_bytes = detail::written_bytes(call);
+        for (const ValueId read : call.reads()) {
+            cost.parameter_bytes +=
+                graph_.parameter_index(read) ? call.bytes(read) : 0;
+        }
+        if (cost.has_backward) {
+            cost.backward_flops = detail::backward_flops(call);
+            cost.backward_bytes = detail::backward_bytes(call);
+            cost.accumulated_bytes = accumulated_bytes(call, id);
+            cost.saved_bytes = keep(call);
         }
         return cost;
     }
 
 private:
-    static bool is_view(const OpCall& call) {
-        return (call.row.traffic == Traffic::view ||
-                call.row.traffic == Traffic::may_copy) &&
-               call.value(0);
-    }
-
-    double type_bytes(ValueId id) const {
-        return static_cast<double>(num_bytes(graph_.value(id).type));
-    }
-
     ValueId storage_of(ValueId id) const { return storage_[id.get()]; }
 
-    //! Bytes that keeping the value adds.
-    double keep_value(std::optional<ValueId> id) {
-        if (!id) {
-            return 0;
-        }
-        const ValueId storage = storage_of(*id);
-        if (graph_.parameter_index(storage) || !kept_.insert(storage).second) {
-            return 0;
-        }
-        return type_bytes(storage);
-    }
-
-    double keep_all(const std::vector<ValueId>& ids) {
+    double accumulated_bytes(const OpCall& call, OpId id) const {
         double bytes = 0;
-        for (const ValueId id : ids) {
-            bytes += keep_value(id);
+        for (const ValueId read : call.reads()) {
+            // The last user's gradient comes first, and is added to nothing.
+            const bool is_added =
+                graph_.parameter_index(read) || graph_.users(read).back() != id;
+            bytes += call.has_gradient(read) && is_added ? call.bytes(read) : 0;
         }
         return bytes;
     }
 
+    //! Bytes that the op keeps and that nothing before it kept.
     double keep(const OpCall& call) {
-        const auto first = call.value(call.row.factor);
-        const auto second = call.value(call.row.factor + 1);
-        switch (call.row.keeps) {
-            case Keeps::nothing:
-                return 0;
-            case Keeps::input:
-                return keep_value(first);
-            case Keeps::second:
-                return keep_value(second);
-            case Keeps::output:
-                return keep_all(call.op.outputs);
-            case Keeps::factors:
-                return (call.has_gradient(second) ? keep_value(first) : 0) +
-                       (call.has_gradient(first) ? keep_value(second) : 0);
-            case Keeps::input_stats:
-                return keep_value(first) + call.stats_bytes();
-            case Keeps::loss:
-                return (first ? type_bytes(*first) : 0) + keep_value(second);
+        const detail::Kept kept = detail::find_kept(call);
+        double bytes = kept.own_bytes;
+        for (const ValueId id : kept.values) {
+            const ValueId storage = storage_of(id);
+            if (!graph_.parameter_index(storage) && !is_kept_[storage.get()]) {
+                is_kept_[storage.get()] = true;
+                bytes += call.bytes(storage);
+            }
         }
-        return 0;
+        return bytes;
     }
 
     const OpGraph& graph_;
     std::vector<ValueId> storage_;  // by value: what it is a view of, or itself
-    std::set<ValueId> kept_;
+    std::vector<bool> is_kept_;     // by value
 };
 
 }  // namespace
@@ -108,10 +90,31 @@ private:
 Workload estimate_workload(const OpGraph& graph) {
     Estimator estimator(graph);
     Workload workload;
-    for (const Op& op : graph.ops()) {
-        workload.ops.push_back(estimator.estimate(op));
+    workload.ops.reserve(graph.ops().size());
+    for (std::size_t i = 0; i < graph.ops().size(); ++i) {
+        workload.ops.push_back(
+            estimator.estimate(OpId(static_cast<std::uint32_t>(i))));
     }
     return workload;
+}
+
+std::vector<std::string> ops_without_row(const OpGraph& graph,
+                                         const Workload& workload) {
+    FUSIONLLM_VALIDATE(graph.ops().size() == workload.ops.size(),
+                       "a workload of {} ops does not belong to graph '{}', "
+                       "which has {}; estimate the workload of this graph",
+                       workload.ops.size(),
+                       graph.name(),
+                       graph.ops().size());
+    std::vector<std::string> targets;
+    for (std::size_t i = 0; i < workload.ops.size(); ++i) {
+        if (workload.ops[i].is_estimated) {
+            targets.push_back(graph.ops()[i].target);
+        }
+    }
+    std::ranges::sort(targets);
+    targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
+    return targets;
 }
 
 }  // namespace fusionllm

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "fusionllm/graph/op_graph.hpp"
@@ -39,7 +39,10 @@ struct Workload {
  *
  * - Flops: a multiply-add is two. The backward of a contraction costs its
  *   forward once for each factor that has a gradient; of other ops, their
- *   forward once for each argument that has one.
+ *   forward once for each argument that has one. Attention and recurrent nets
+ *   have rules of their own.
+ * - Bytes backward: gradients of the outputs and what was kept are read,
+ *   gradients of the arguments written; of a product, once for each factor.
  * - `saved_bytes`: what autograd keeps from forward to backward. A tensor that
  *   several ops keep counts once a graph, at the first of them in canonical
  *   order; views count as the tensor that they show. Parameters never count.
@@ -50,5 +53,13 @@ struct Workload {
  * GPT-2 XL: 3.507 Tflop forward a sample.
  */
 Workload estimate_workload(const OpGraph& graph);
+
+/*!
+ * Targets of the ops that the cost table does not have, once each, by name.
+ *
+ * Throws `InputError` if graph and workload do not have equally many ops.
+ */
+std::vector<std::string> ops_without_row(const OpGraph& graph,
+                                         const Workload& workload);
 
 }  // namespace fusionllm
