@@ -276,7 +276,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadLine{"stage 1 ops 3 4 device 1", "'device' should be 'devices'"},
         BadLine{"stage 1 ops 3 4 devices", "a device's number"},
         BadLine{"stage 1 ops 3 4 devices 99999999999", "in range"},
-        BadLine{"in_flight", "a stage's micro-batches in flight should be"},
+        BadLine{"in_flight", "the line ends where a stage's"},
         BadLine{"in_flight 4 x", "'x' should be a stage's micro-batches"},
         BadLine{"in_flite 4", "did you mean 'in_flight'"},
         BadLine{"graph ee", "a second time, after line 1"},

@@ -8,7 +8,8 @@
 
 namespace fusionllm {
 
-//! A stage that computes, or a message on its way, from begin to end.
+//! A stage that computes, or a message on its way, from begin to end. Messages
+//! of a link do not overlap from `begin_s` to `sent_s`.
 struct Span {
     enum class Kind {
         forward,
@@ -23,12 +24,13 @@ struct Span {
     std::size_t index = 0;
     std::uint32_t microbatch = 0;  //!< 0 where there is none
     double begin_s = 0;
-    double end_s = 0;  //!< of a message: when it has arrived
+    double end_s = 0;   //!< of a message: when it has arrived
+    double sent_s = 0;  //!< of a message: when its link was free again
 
     friend bool operator==(const Span&, const Span&) = default;
 };
 
-//! What a link carried: a pair of devices that exchanges messages.
+//! What a link carried; a device has no link to itself.
 struct LinkUse {
     DeviceId from{0};
     DeviceId to{0};
@@ -40,7 +42,7 @@ struct LinkUse {
 
 //! One step as it was simulated.
 struct Timeline {
-    std::vector<Span> spans;     //!< by begin, then by stage
+    std::vector<Span> spans;     //!< by begin, then by kind and index
     double makespan_s = 0;       //!< the step time
     std::vector<double> busy_s;  //!< by stage: computing
     std::vector<LinkUse> links;  //!< by (from, to)

@@ -1,0 +1,1 @@
+fusionllm_add_test(sim/simulate_test.cpp)
