@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "fusionllm/topology/topology_spec.hpp"
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm {
@@ -130,38 +131,13 @@ std::vector<DeviceId> match_by_host(
 }  // namespace
 
 Topology make_topology(const std::vector<SiteSpec>& sites) {
-    FUSIONLLM_VALIDATE(!sites.empty(),
-                       "the topology has no sites; name at least one with its "
-                       "number of ranks");
-    Topology topology;
-    topology.kinds.emplace_back();
-    for (const auto& site : sites) {
-        FUSIONLLM_VALIDATE(!site.name.empty(),
-                           "a site of the topology has no name; give it one");
-        FUSIONLLM_VALIDATE(site.ranks >= 1,
-                           "site '{}' has {} ranks; it needs at least one, or "
-                           "leave it out",
-                           site.name,
-                           site.ranks);
-        FUSIONLLM_VALIDATE(
-            std::ranges::count(sites, site.name, &SiteSpec::name) == 1,
-            "site '{}' is in the topology twice; give every site its own name "
-            "or add up its ranks",
-            site.name);
-        topology.sites.emplace_back().name = site.name;
-        for (int i = 0; i < site.ranks; ++i) {
-            Device device;
-            device.name = fmt::format("{}-{}", site.name, i);
-            device.site = site.name;
-            topology.devices.push_back(std::move(device));
-        }
-    }
-    topology.site_links.resize(sites.size() * sites.size(), default_long_link);
-    return topology;
+    TopologySpec spec;
+    spec.sites = sites;
+    return make_topology(spec);
 }
 
 Topology make_uniform_topology(int num_devices) {
-    return make_topology({{"local", num_devices}});
+    return make_topology(std::vector<SiteSpec>{{"local", num_devices}});
 }
 
 std::vector<DeviceId> match_ranks(

@@ -45,7 +45,7 @@ TEST(TopologyTest, uniform_devices_share_one_site) {
 }
 
 TEST(TopologyTest, sites_that_make_no_sense_are_refused) {
-    EXPECT_THROW(make_topology({}), InputError);
+    EXPECT_THROW(make_topology(std::vector<SiteSpec>{}), InputError);
     EXPECT_THROW(make_topology({{"", 1}}), InputError);
     EXPECT_THROW(make_topology({{"lyon", 0}}), InputError);
     EXPECT_THROW(make_topology({{"lyon", 1}, {"lyon", 2}}), InputError);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -81,15 +82,32 @@ struct Topology {
     friend bool operator==(const Topology&, const Topology&) = default;
 };
 
-//! A site and how many ranks it has, as the input names it.
+//! Equal devices of a site, on one host if it has a name.
+struct DeviceSpec {
+    std::string kind;
+    int count = 1;
+    std::string host = {};
+
+    friend bool operator==(const DeviceSpec&, const DeviceSpec&) = default;
+};
+
+/*!
+ * A site as the input names it, with either `ranks` devices of the only kind,
+ * or the given `devices`. Their names are the site's and a number: "lyon-0".
+ */
 struct SiteSpec {
     std::string name;
     int ranks = 0;
+    std::vector<DeviceSpec> devices = {};
+    Link link = default_site_link;
+    std::optional<Link> host_link = std::nullopt;  //!< none: as `link`
+    double uplink_bytes_per_s = 0;                 //!< 0 = not limited
+    double downlink_bytes_per_s = 0;               //!< 0 = not limited
 
     friend bool operator==(const SiteSpec&, const SiteSpec&) = default;
 };
 
-//! `ranks` equal devices a site, in the given order, with the default links.
+//! The sites with the default kind of device and the default links.
 Topology make_topology(const std::vector<SiteSpec>& sites);
 
 //! One site of equal devices, "local".
