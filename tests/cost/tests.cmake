@@ -1,1 +1,3 @@
+fusionllm_add_test(cost/cost_table_test.cpp)
+fusionllm_add_test(cost/op_seconds_test.cpp)
 fusionllm_add_test(cost/workload_test.cpp)
