@@ -24,8 +24,10 @@ struct IsLater {
     }
 };
 
-//! A directed link: the first message of its queue is on its way.
+//! A directed link: the first message of its queue is on its way. One that
+//! shares no line has no queue, only the time from which it is free.
 struct LinkState {
+    double free_s = 0;
     std::deque<Message> queue;
     double begin_s = 0;
     double left_bytes = 0;
@@ -121,6 +123,10 @@ private:
             deliver(message, {now_s_, now_s_, now_s_});
             return;
         }
+        if (links_.links[link].shared_lines.empty()) {
+            give_to_lone_link(message, link);
+            return;
+        }
         states_[link].queue.push_back(message);
         if (states_[link].queue.size() == 1) {
             for (const LineId line : links_.links[link].shared_lines) {
@@ -129,6 +135,23 @@ private:
             start_transfer(link);
             follow_rates(link);
         }
+    }
+
+    //! Nothing else changes its rate: the end is known at once.
+    void give_to_lone_link(const Message& message, std::size_t link) {
+        const Link& alone = links_.links[link].link;
+        double& free_s = states_[link].free_s;
+        const double begin_s = std::max(free_s, now_s_);
+        free_s =
+            begin_s + record_.bytes_of(message) / alone.bandwidth_bytes_per_s;
+        push_arrival(message, {begin_s, free_s, free_s + alone.latency_s});
+    }
+
+    void push_arrival(const Message& message, const Transfer& transfer) {
+        push({.at_s = transfer.end_s,
+              .kind = Event::Kind::message_is_in,
+              .message = message,
+              .transfer = transfer});
     }
 
     void deliver(const Message& message, const Transfer& transfer) {
@@ -151,12 +174,10 @@ private:
         LinkState& state = states_[link];
         const Message message = state.queue.front();
         state.queue.pop_front();
-        const Transfer transfer{
-            state.begin_s, now_s_, now_s_ + links_.links[link].link.latency_s};
-        push({.at_s = transfer.end_s,
-              .kind = Event::Kind::message_is_in,
-              .message = message,
-              .transfer = transfer});
+        push_arrival(message,
+                     {state.begin_s,
+                      now_s_,
+                      now_s_ + links_.links[link].link.latency_s});
         if (!state.queue.empty()) {
             start_transfer(link);
             return;
