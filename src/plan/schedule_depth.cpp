@@ -41,8 +41,11 @@ double find_period_s(const StepCosts& costs, const Network& network) {
     return period_s;
 }
 
-//! What Little's law asks for; M where the period is nothing.
+//! What Little's law asks for; M where nothing but latency takes time.
 int ask(double round_trip_s, double period_s, int micro_batches) {
+    if (round_trip_s == 0) {
+        return 1;
+    }
     // Rounding must not cost a whole micro-batch of memory.
     constexpr double slack = 1e-9;
     const double num = std::ceil(round_trip_s / period_s - slack);
