@@ -87,7 +87,7 @@ constexpr CostRow rows[] = {
 
     // Arithmetic
     {"aten::abs", elementwise, W::per_output, 1, K::input},
-    {"aten::add", elementwise, W::per_output, 1},
+    {"aten::add", elementwise, W::per_output, 1, K::nothing, T::pass_on},
     {"aten::addcdiv", elementwise, W::per_output, 3, K::rest},
     {"aten::addcmul", elementwise, W::per_output, 3, K::rest},
     {"aten::bitwise_and", elementwise, W::per_output, 1},

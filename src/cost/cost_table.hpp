@@ -23,6 +23,7 @@ enum class Work {
 //! What an op moves through memory, forward.
 enum class Traffic {
     dense,       //!< reads all arguments, writes all outputs
+    pass_on,     //!< the same; backward, gradients are passed on as they are
     view,        //!< nothing: the output shows the first argument
     may_copy,    //!< a view or a copy: priced as a copy, kept as a view
     part,        //!< a view if cut along the outermost dim, else a copy

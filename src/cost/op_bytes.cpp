@@ -169,6 +169,57 @@ double product_backward_bytes(const OpCall& call) {
     return bytes;
 }
 
+//! Where an argument was broadcast, its gradient is a sum.
+double pass_on_bytes(const OpCall& call) {
+    double bytes = 0;
+    for (const ValueId id : call.reads()) {
+        const bool is_summed =
+            call.type(id).sizes != call.type(call.op().outputs.front()).sizes;
+        bytes += call.has_gradient(id) && is_summed
+                     ? written_bytes(call) + call.bytes(id)
+                     : 0;
+    }
+    return bytes;
+}
+
+//! A value's other users, which come first backward, gave a gradient already:
+//! read both, write.
+double addition_bytes(const OpCall& call, OpId op) {
+    constexpr double passes = 3;
+    double bytes = 0;
+    for (const ValueId id : call.reads()) {
+        const bool is_added = call.has_gradient(id) &&
+                              !call.graph().parameter_index(id) &&
+                              call.graph().users(id).back() != op;
+        bytes += is_added ? passes * call.bytes(id) : 0;
+    }
+    return bytes;
+}
+
+double own_backward_bytes(const OpCall& call) {
+    if (call.kind() == OpKind::view) {
+        return 0;
+    }
+    if (call.is_product()) {
+        return product_backward_bytes(call);
+    }
+    if (call.row().traffic == Traffic::pass_on) {
+        return pass_on_bytes(call);
+    }
+    double bytes = 0;
+    for (const ValueId id : call.op().outputs) {
+        bytes += call.has_gradient(id) ? call.bytes(id) : 0;
+    }
+    const Kept kept = find_kept(call);
+    for (const ValueId id : kept.values) {
+        bytes += call.bytes(id);
+    }
+    for (const ValueId id : call.reads()) {
+        bytes += call.has_gradient(id) ? call.bytes(id) : 0;
+    }
+    return bytes + kept.own_bytes;
+}
+
 }  // namespace
 
 double read_bytes(const OpCall& call) {
@@ -190,6 +241,7 @@ double written_bytes(const OpCall& call) {
 double forward_bytes(const OpCall& call) {
     switch (call.row().traffic) {
         case Traffic::dense:
+        case Traffic::pass_on:
         case Traffic::may_copy:
             return read_bytes(call) + written_bytes(call);
         case Traffic::part:
@@ -206,25 +258,8 @@ double forward_bytes(const OpCall& call) {
     return 0;
 }
 
-double backward_bytes(const OpCall& call) {
-    if (call.kind() == OpKind::view) {
-        return 0;
-    }
-    if (call.is_product()) {
-        return product_backward_bytes(call);
-    }
-    double bytes = 0;
-    for (const ValueId id : call.op().outputs) {
-        bytes += call.has_gradient(id) ? call.bytes(id) : 0;
-    }
-    const Kept kept = find_kept(call);
-    for (const ValueId id : kept.values) {
-        bytes += call.bytes(id);
-    }
-    for (const ValueId id : call.reads()) {
-        bytes += call.has_gradient(id) ? call.bytes(id) : 0;
-    }
-    return bytes + kept.own_bytes;
+double backward_bytes(const OpCall& call, OpId op) {
+    return own_backward_bytes(call) + addition_bytes(call, op);
 }
 
 Kept find_kept(const OpCall& call) {

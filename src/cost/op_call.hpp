@@ -60,8 +60,9 @@ double written_bytes(const OpCall& call);
 //! Read and written, forward.
 double forward_bytes(const OpCall& call);
 //! Read and written, backward: gradients of outputs and of arguments, and what
-//! was kept; of a product, for each factor that has a gradient.
-double backward_bytes(const OpCall& call);
+//! was kept; of a product, for each factor that has a gradient. Then adding
+//! the gradients that later users of its arguments gave.
+double backward_bytes(const OpCall& call, OpId op);
 
 //! What the op keeps from forward to backward.
 struct Kept {

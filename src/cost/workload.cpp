@@ -40,13 +40,14 @@ public:
         cost.bytes = detail::forward_bytes(call);
         cost.output_bytes = detail::written_bytes(call);
         for (const ValueId read : call.reads()) {
-            cost.parameter_bytes +=
+            const double bytes =
                 graph_.parameter_index(read) ? call.bytes(read) : 0;
+            cost.parameter_bytes += bytes;
+            cost.accumulated_bytes += call.has_gradient(read) ? bytes : 0;
         }
         if (cost.has_backward) {
             cost.backward_flops = detail::backward_flops(call);
-            cost.backward_bytes = detail::backward_bytes(call);
-            cost.accumulated_bytes = accumulated_bytes(call, id);
+            cost.backward_bytes = detail::backward_bytes(call, id);
             cost.saved_bytes = keep(call);
         }
         return cost;
@@ -54,17 +55,6 @@ public:
 
 private:
     ValueId storage_of(ValueId id) const { return storage_[id.get()]; }
-
-    double accumulated_bytes(const OpCall& call, OpId id) const {
-        double bytes = 0;
-        for (const ValueId read : call.reads()) {
-            // The last user's gradient comes first, and is added to nothing.
-            const bool is_added =
-                graph_.parameter_index(read) || graph_.users(read).back() != id;
-            bytes += call.has_gradient(read) && is_added ? call.bytes(read) : 0;
-        }
-        return bytes;
-    }
 
     //! Bytes that the op keeps and that nothing before it kept.
     double keep(const OpCall& call) {

@@ -234,8 +234,20 @@ TEST(ElementwiseTest, a_value_with_two_users_adds_up_their_gradients) {
     graph.set_loss(graph.add_op("loss", "aten::sum", {z}, f32({})));
     const OpGraph built = graph.build();
 
-    EXPECT_EQ(cost_of(built, "a").accumulated_bytes, 4.0 * 32);
-    EXPECT_EQ(cost_of(built, "z").accumulated_bytes, 0);
+    EXPECT_EQ(cost_of(built, "a").backward_bytes, (3 + 3) * 4.0 * 32);
+    EXPECT_EQ(cost_of(built, "z").backward_bytes, 0);
+}
+
+TEST(ElementwiseTest,
+     a_sum_passes_gradients_on_but_adds_up_what_was_broadcast) {
+    OneOp op;
+    const auto a = op.trained({8, 4});
+    const auto b = op.parameter({4});
+
+    const OpCost cost = op.cost("aten::add.Tensor", {a, b}, {f32({8, 4})});
+
+    EXPECT_EQ(cost.bytes, 4.0 * (32 + 4 + 32));
+    EXPECT_EQ(cost.backward_bytes, 4.0 * (32 + 4));
 }
 
 TEST(ReductionTest, pooling_looks_at_every_window) {

@@ -36,8 +36,8 @@ std::vector<OpSeconds> estimate_op_seconds(const OpGraph& graph,
                                            const Workload& workload,
                                            const DeviceKind& device);
 
-//! Adding gradients to the sums of their parameters, or of other users of the
-//! same value: three passes at elementwise efficiency.
+//! Adding a micro-batch's gradients to the sums of the parameters: three passes
+//! at elementwise efficiency.
 double estimate_accumulate_s(double bytes, const DeviceKind& device);
 
 //! Encoding a dense message of so many bytes, or decoding it: a copy.

@@ -18,8 +18,7 @@ struct OpCost {
     double output_bytes = 0;     //!< of all outputs
     double parameter_bytes = 0;  //!< of the parameters that it reads
     double saved_bytes = 0;      //!< kept from forward to backward
-    //! Of gradients that are added to others: those of parameters to their
-    //! sums, those of a value that several ops use to each other.
+    //! Gradients of parameters, which a micro-batch adds to those before it.
     double accumulated_bytes = 0;
     bool has_backward = false;  //!< some output has a gradient
     bool is_estimated = false;  //!< no row for the op: by its bytes only
@@ -43,6 +42,7 @@ struct Workload {
  *   have rules of their own.
  * - Bytes backward: gradients of the outputs and what was kept are read,
  *   gradients of the arguments written; of a product, once for each factor.
+ *   Adding the gradients of a value's other users counts with the earlier user.
  * - `saved_bytes`: what autograd keeps from forward to backward. A tensor that
  *   several ops keep counts once a graph, at the first of them in canonical
  *   order; views count as the tensor that they show. Parameters never count.
