@@ -118,25 +118,34 @@ double formula_s(const DeviceKind& device,
                    bytes, efficiency, device.memory_bandwidth_bytes_per_s));
 }
 
+OpSeconds estimate_at_peak(const OpCost& cost,
+                           double peak,
+                           const DeviceKind& device) {
+    const std::size_t kind = position(cost.kind);
+    OpSeconds seconds;
+    seconds.forward_s = formula_s(device,
+                                  peak,
+                                  device.forward_efficiency[kind],
+                                  cost.forward_flops,
+                                  cost.bytes);
+    if (cost.has_backward) {
+        seconds.backward_s = formula_s(device,
+                                       peak,
+                                       device.backward_efficiency[kind],
+                                       cost.backward_flops,
+                                       cost.backward_bytes);
+    }
+    return seconds;
+}
+
 OpSeconds estimate_op(const OpGraph& graph,
                       const Op& op,
                       const OpCost& cost,
                       const DeviceKind& device) {
-    const double peak =
-        device.half_flops_per_s > 0 && has_half_outputs(graph, op)
-            ? device.half_flops_per_s
-            : device.flops_per_s;
-    const std::size_t kind = position(cost.kind);
-    return {formula_s(device,
-                      peak,
-                      device.forward_efficiency[kind],
-                      cost.forward_flops,
-                      cost.bytes),
-            formula_s(device,
-                      peak,
-                      device.backward_efficiency[kind],
-                      cost.backward_flops,
-                      cost.backward_bytes)};
+    const bool is_half =
+        device.half_flops_per_s > 0 && has_half_outputs(graph, op);
+    return estimate_at_peak(
+        cost, is_half ? device.half_flops_per_s : device.flops_per_s, device);
 }
 
 void check(const DeviceKind& device) {
@@ -185,6 +194,11 @@ std::vector<OpSeconds> estimate_op_seconds(const OpGraph& graph,
         result.push_back(seconds);
     }
     return result;
+}
+
+OpSeconds estimate_by_formula(const OpCost& cost, const DeviceKind& device) {
+    check(device);
+    return estimate_at_peak(cost, device.flops_per_s, device);
 }
 
 double estimate_accumulate_s(double bytes, const DeviceKind& device) {

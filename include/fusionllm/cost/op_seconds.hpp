@@ -36,6 +36,10 @@ std::vector<OpSeconds> estimate_op_seconds(const OpGraph& graph,
                                            const Workload& workload,
                                            const DeviceKind& device);
 
+//! The formula for one op, measured or not, in full precision; nothing is added
+//! to the backward.
+OpSeconds estimate_by_formula(const OpCost& cost, const DeviceKind& device);
+
 //! Adding a micro-batch's gradients to the sums of the parameters: three passes
 //! at elementwise efficiency.
 double estimate_accumulate_s(double bytes, const DeviceKind& device);
