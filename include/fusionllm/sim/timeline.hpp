@@ -25,7 +25,7 @@ struct Span {
     std::uint32_t microbatch = 0;  //!< 0 where there is none
     double begin_s = 0;
     double end_s = 0;   //!< of a message: when it has arrived
-    double sent_s = 0;  //!< of a message: when its link was free again
+    double sent_s = 0;  //!< of a message: when its last byte left; else the end
 
     friend bool operator==(const Span&, const Span&) = default;
 };
