@@ -278,7 +278,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadLine{"stage 1 ops 3 4 devices 99999999999", "in range"},
         BadLine{"in_flight", "the line ends where a stage's"},
         BadLine{"in_flight 4 x", "'x' should be a stage's micro-batches"},
-        BadLine{"in_flite 4", "did you mean 'in_flight'"},
+        BadLine{"in_fligt 4", "did you mean 'in_flight'"},
         BadLine{"graph ee", "a second time, after line 1"},
         BadLine{"schedule gpip", "did you mean 'gpipe'"},
         BadLine{"schedule gpipe 7", "'7' is too much"},
