@@ -6,6 +6,7 @@
 
 #include "fusionllm/cost/workload.hpp"
 #include "fusionllm/data/text.hpp"
+#include "fusionllm/plan/cost_model.hpp"
 #include "fusionllm/plan/plan.hpp"
 
 #include "app/run_input.hpp"
@@ -19,6 +20,9 @@ struct Job {
     Topology topology;
     Plan plan;
 };
+
+//! Time and memory of any stage of the job.
+CostModel make_cost_model(const RunInput& input, const Job& job);
 
 //! Devices of the input's sites, or equal ones for `num_ranks`, or just one.
 Topology make_job_topology(const RunInput& input, std::optional<int> num_ranks);

@@ -103,12 +103,8 @@ std::string describe_run(const RunInput& input,
            format_table({"rank", "host", "pid", "device", "group", "stage"},
                         rows) +
            "\n" +
-           to_table(
-               report_stages(job.plan,
-                             job.graph,
-                             job.workload,
-                             job.topology,
-                             state_bytes_per_element(input.train.optimizer)));
+           to_table(report_stages(
+               job.plan, job.graph, make_cost_model(input, job), job.topology));
 }
 
 ProgressPrinter::ProgressPrinter(std::int64_t first_step, std::int64_t steps)

@@ -2,204 +2,153 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
+#include <numeric>
 #include <utility>
 
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/random.hpp"
 #include "fusionllm/util/text.hpp"
+
+#include "balanced_split.hpp"
 
 namespace fusionllm {
 namespace {
 
-void check_sizes(const OpGraph& graph,
-                 const Workload& workload,
-                 const Topology& topology) {
-    FUSIONLLM_EXPECTS(workload.ops.size() == graph.ops().size());
-    const auto num_devices = topology.devices.size();
-    const auto num_ops = graph.ops().size();
+void check_sizes(const CostModel& model) {
+    const std::size_t num_devices = model.num_devices();
     FUSIONLLM_VALIDATE(num_devices >= 1,
                        "the topology has no devices; it needs at least one");
-    FUSIONLLM_VALIDATE(num_devices <= num_ops,
-                       "{} devices but only {} ops; every device runs at least "
-                       "one: start at most {} ranks or take a deeper model",
+    FUSIONLLM_VALIDATE(num_devices <= model.num_ops(),
+                       "{} devices but only {} ops; this partition gives every "
+                       "device at least one: start at most {} ranks, take a "
+                       "deeper model or the partition \"op_fence\", which may "
+                       "leave devices out",
                        num_devices,
-                       num_ops,
-                       num_ops);
-    for (const Device& device : topology.devices) {
-        const double speed = topology.kinds.at(device.kind).flops_per_s;
-        FUSIONLLM_VALIDATE(speed > 0,
-                           "device '{}' has a speed of {} flop/s; give it one "
-                           "above 0",
-                           device.name,
-                           speed);
-    }
+                       model.num_ops(),
+                       model.num_ops());
 }
 
-//! Stage s runs the ops [cuts[s], cuts[s + 1]) on device s.
-Placement make_placement(const std::vector<std::size_t>& cuts) {
+std::vector<DeviceId> order_of(const CostModel& model,
+                               const PlannerOptions& options) {
+    std::vector<DeviceId> order;
+    for (std::size_t d = 0; d < model.num_devices(); ++d) {
+        order.emplace_back(static_cast<std::uint32_t>(d));
+    }
+    if (options.device_order == DeviceOrder::random) {
+        const std::uint64_t key = derive_key(options.seed, "device order");
+        std::ranges::sort(order, {}, [&](DeviceId device) {
+            return std::pair(derive_key(key, device.get()), device);
+        });
+    }
+    return order;
+}
+
+//! Stage s runs the ops [cuts[s], cuts[s + 1]) on device s of the order.
+Placement make_placement(const std::vector<std::size_t>& cuts,
+                         const std::vector<DeviceId>& order) {
     Placement placement;
     for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
-        placement.stages.push_back({{cuts[s], cuts[s + 1]},
-                                    {DeviceId(static_cast<std::uint32_t>(s))}});
+        placement.stages.push_back({{cuts[s], cuts[s + 1]}, {order[s]}});
     }
     return placement;
 }
 
-/*!
- * Whether, and how, ops fit on devices if no stage may take longer than a
- * bound: positions from which the rest fits, from the last stage to the first.
- */
-class BoundedSplit {
-public:
-    BoundedSplit(const Workload& workload, const Topology& topology)
-        : num_ops_(workload.ops.size()), num_stages_(topology.devices.size()) {
-        flops_before_.push_back(0);
-        for (const OpCost& cost : workload.ops) {
-            flops_before_.push_back(flops_before_.back() + cost.forward_flops +
-                                    cost.backward_flops);
-        }
-        for (const Device& device : topology.devices) {
-            flops_per_s_.push_back(topology.kinds.at(device.kind).flops_per_s);
-        }
-        next_.assign(num_stages_, std::vector<std::size_t>(num_ops_ + 2, 0));
+//! `work(ops)` of the ops before each position.
+template <class Work>
+std::vector<double> work_before(const CostModel& model, Work work) {
+    std::vector<double> before;
+    for (std::size_t i = 0; i <= model.num_ops(); ++i) {
+        before.push_back(work(OpRange{0, i}));
     }
-
-    //! Seconds of all ops on the slowest device: no stage takes longer.
-    double max_bound() const {
-        return flops_before_.back() / std::ranges::min(flops_per_s_);
-    }
-
-    //! The earliest cuts with no stage above the bound, if there are any.
-    std::optional<std::vector<std::size_t>> find_cuts(double bound) {
-        if (!mark_ends(bound)) {
-            return std::nullopt;
-        }
-        std::vector<std::size_t> cuts{0};
-        for (std::size_t s = 0; s < num_stages_; ++s) {
-            cuts.push_back(next_[s][cuts.back() + 1]);
-        }
-        return cuts;
-    }
-
-    //! Fill `next_`; true if all ops fit.
-    bool mark_ends(double bound) {
-        least_above_ = std::numeric_limits<double>::infinity();
-        const std::size_t none = num_ops_ + 1;
-        std::vector<char> fits_from(num_ops_ + 1, 0);
-        fits_from[num_ops_] = 1;
-        for (std::size_t s = num_stages_; s-- > 0;) {
-            auto& next = next_[s];
-            next[none] = none;
-            for (std::size_t i = num_ops_ + 1; i-- > 0;) {
-                next[i] = fits_from[i] ? i : next[i + 1];
-            }
-            std::size_t end = 0;
-            for (std::size_t i = 0; i < num_ops_; ++i) {
-                end = std::max(end, i);
-                for (; end < num_ops_; ++end) {
-                    const double stage_s = seconds(s, i, end + 1);
-                    if (stage_s > bound) {
-                        least_above_ = std::min(least_above_, stage_s);
-                        break;
-                    }
-                }
-                fits_from[i] = next[i + 1] <= end ? 1 : 0;
-            }
-            fits_from[num_ops_] = 0;
-        }
-        return fits_from[0] != 0;
-    }
-
-    //! After `mark_ends`: no bound below this one changes its answer.
-    double least_above() const { return least_above_; }
-
-    //! The slowest stage.
-    double max_seconds(const std::vector<std::size_t>& cuts) const {
-        double slowest = 0;
-        for (std::size_t s = 0; s < num_stages_; ++s) {
-            slowest = std::max(slowest, seconds(s, cuts[s], cuts[s + 1]));
-        }
-        return slowest;
-    }
-
-private:
-    double seconds(std::size_t stage,
-                   std::size_t begin,
-                   std::size_t end) const {
-        return (flops_before_[end] - flops_before_[begin]) /
-               flops_per_s_[stage];
-    }
-
-    std::size_t num_ops_;
-    std::size_t num_stages_;
-    std::vector<double> flops_before_;  // by position
-    std::vector<double> flops_per_s_;   // by stage
-    // [stage][i]: the first position >= i at which the stage may end so that
-    // the ops after it fit on the stages after it
-    std::vector<std::vector<std::size_t>> next_;
-    double least_above_ = 0;
-};
-
-/*!
- * The least bound that is feasible. Both ends of the bisection are times that
- * stages can take, so it ends at one of them, exactly.
- */
-double find_least_bound(BoundedSplit& split) {
-    double low = 0;
-    double high = split.max_bound();
-    while (low < high) {
-        double middle = low + (high - low) / 2;
-        if (middle >= high) {
-            middle = low;  // neighbouring doubles, rounded up
-        }
-        if (const auto cuts = split.find_cuts(middle)) {
-            high = split.max_seconds(*cuts);
-        } else {
-            low = split.least_above();
-        }
-    }
-    return high;
+    return before;
 }
 
-using Partitioner = Placement (*)(const OpGraph&,
-                                  const Workload&,
-                                  const Topology&);
+using Planner = Placement (*)(const CostModel&, const PlannerOptions&);
 
-const std::vector<std::pair<std::string, Partitioner>>& partitioners() {
-    static const std::vector<std::pair<std::string, Partitioner>> list = {
-        {"equal_flops", partition_equal_flops},
-        {"equal_ops", partition_equal_ops},
+const std::vector<std::pair<std::string, Planner>>& planners() {
+    static const std::vector<std::pair<std::string, Planner>> list = {
+        {"op_fence", place_op_fence},
+        {"equal_flops", place_equal_flops},
+        {"equal_ops", place_equal_ops},
+        {"equal_memory", place_equal_memory},
+        {"exhaustive", place_exhaustive},
     };
     return list;
 }
 
 }  // namespace
 
-Placement partition_equal_ops(const OpGraph& graph,
-                              const Workload& workload,
-                              const Topology& topology) {
-    check_sizes(graph, workload, topology);
-    const std::size_t num_stages = topology.devices.size();
+Placement place_equal_ops(const CostModel& model,
+                          const PlannerOptions& options) {
+    check_sizes(model);
+    const std::size_t num_stages = model.num_devices();
     std::vector<std::size_t> cuts;
     for (std::size_t s = 0; s <= num_stages; ++s) {
-        cuts.push_back(s * graph.ops().size() / num_stages);
+        cuts.push_back(s * model.num_ops() / num_stages);
     }
-    return make_placement(cuts);
+    return make_placement(cuts, order_of(model, options));
 }
 
-Placement partition_equal_flops(const OpGraph& graph,
-                                const Workload& workload,
-                                const Topology& topology) {
-    check_sizes(graph, workload, topology);
-    BoundedSplit split(workload, topology);
-    const double bound = find_least_bound(split);
-    return make_placement(split.find_cuts(bound).value());
+Placement place_equal_flops(const CostModel& model,
+                            const PlannerOptions& options) {
+    check_sizes(model);
+    const std::vector<DeviceId> order = order_of(model, options);
+    std::vector<double> speeds;
+    for (const DeviceId device : order) {
+        const DeviceKind& kind = model.kind_of(device);
+        FUSIONLLM_VALIDATE(kind.flops_per_s > 0,
+                           "device {} of kind '{}' has a speed of {} flop/s; "
+                           "give it one above 0",
+                           device.get(),
+                           kind.name,
+                           kind.flops_per_s);
+        speeds.push_back(kind.flops_per_s);
+    }
+    const auto before =
+        work_before(model, [&](OpRange ops) { return model.flops(ops); });
+    return make_placement(detail::split_in_proportion(before, speeds), order);
+}
+
+Placement place_equal_memory(const CostModel& model,
+                             const PlannerOptions& options) {
+    check_sizes(model);
+    const std::vector<DeviceId> order = order_of(model, options);
+    const bool is_known = std::ranges::all_of(order, [&](DeviceId device) {
+        return model.kind_of(device).memory_bytes > 0;
+    });
+    std::vector<double> sizes;
+    for (const DeviceId device : order) {
+        sizes.push_back(is_known ? model.kind_of(device).memory_bytes : 1);
+    }
+    const auto before =
+        work_before(model, [&](OpRange ops) { return model.kept_bytes(ops); });
+    return make_placement(detail::split_in_proportion(before, sizes), order);
+}
+
+double estimate_step_s(const CostModel& model,
+                       const Placement& placement,
+                       const PlannerOptions& options) {
+    const auto num_stages = static_cast<int>(placement.stages.size());
+    for (int s = 0; s < num_stages; ++s) {
+        const StagePlacement& stage = placement.stages[s];
+        const int in_flight =
+            options.memory == MemoryNeed::all_in_flight
+                ? options.micro_batches
+                : std::min(num_stages - s, options.micro_batches);
+        if (model.max_in_flight(stage.devices.at(0), stage.ops) < in_flight) {
+            return std::numeric_limits<double>::infinity();
+        }
+    }
+    return analytic_step_s(model.step_costs(placement),
+                           model.network(),
+                           options.micro_batches,
+                           options.objective);
 }
 
 const std::vector<std::string>& partition_names() {
     static const std::vector<std::string> names = [] {
         std::vector<std::string> names;
-        for (const auto& [name, function] : partitioners()) {
+        for (const auto& [name, function] : planners()) {
             names.push_back(name);
         }
         return names;
@@ -208,12 +157,11 @@ const std::vector<std::string>& partition_names() {
 }
 
 Placement partition(const std::string& name,
-                    const OpGraph& graph,
-                    const Workload& workload,
-                    const Topology& topology) {
-    for (const auto& [known, function] : partitioners()) {
+                    const CostModel& model,
+                    const PlannerOptions& options) {
+    for (const auto& [known, function] : planners()) {
         if (known == name) {
-            return function(graph, workload, topology);
+            return function(model, options);
         }
     }
     throw InputError(fmt::format("there is no partition '{}' (known: {}){}",

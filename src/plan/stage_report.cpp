@@ -1,69 +1,11 @@
 #include "fusionllm/plan/stage_report.hpp"
 
-#include <set>
-
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/units.hpp"
 
 namespace fusionllm {
 namespace {
-
-double cut_bytes(const OpGraph& graph, const std::vector<ValueId>& values) {
-    double bytes = 0;
-    for (const ValueId id : values) {
-        bytes += static_cast<double>(num_bytes(graph.value(id).type));
-    }
-    return bytes;
-}
-
-//! What the parameters of a stage are, and the memory they take.
-struct ParameterSum {
-    std::int64_t elements = 0;
-    double bytes = 0;
-};
-
-ParameterSum sum_parameters(const OpGraph& graph,
-                            const StageSlice& slice,
-                            double state_bytes) {
-    ParameterSum sum;
-    std::set<std::size_t> seen;
-    for (const ParameterUse& use : slice.parameter_uses) {
-        const auto& parameter = graph.signature().parameters[use.parameter];
-        const TensorType& type = graph.value(parameter.value).type;
-        sum.bytes += static_cast<double>(num_bytes(type));  // gradient
-        if (seen.insert(use.parameter).second) {
-            const std::int64_t elements = num_elements(type);
-            sum.elements += elements;
-            sum.bytes += static_cast<double>(num_bytes(type)) +
-                         static_cast<double>(elements) * state_bytes;
-        }
-    }
-    return sum;
-}
-
-StageReport report_stage(const Plan& plan,
-                         const OpGraph& graph,
-                         const Workload& workload,
-                         const Topology& topology,
-                         std::size_t index) {
-    const StagePlacement& stage = plan.placement.stages[index];
-    const DeviceId id = stage.devices.at(0);
-    const Device& device = topology.devices.at(id.get());
-    StageReport report;
-    report.device = device.name;
-    report.group = plan.groups[find_group(plan, id)].name;
-    report.num_ops = stage.ops.size();
-    report.first_op = graph.ops().at(stage.ops.begin).name;
-    for (std::size_t i = stage.ops.begin; i < stage.ops.end; ++i) {
-        const OpCost& cost = workload.ops.at(i);
-        report.flops += cost.forward_flops + cost.backward_flops;
-        report.memory_bytes += cost.saved_bytes;
-    }
-    report.flops *= plan.micro_batches;
-    report.compute_s = report.flops / topology.kind_of(id).flops_per_s;
-    return report;
-}
 
 std::vector<std::string> make_row(const std::string& number,
                                   const StageReport& stage) {
@@ -83,29 +25,52 @@ std::vector<std::string> make_row(const std::string& number,
 
 std::vector<StageReport> report_stages(const Plan& plan,
                                        const OpGraph& graph,
-                                       const Workload& workload,
-                                       const Topology& topology,
-                                       double state_bytes) {
-    FUSIONLLM_EXPECTS(workload.ops.size() == graph.ops().size());
+                                       const CostModel& model,
+                                       const Topology& topology) {
     const Schedule schedule = make_schedule(plan);
     std::vector<StageReport> reports;
     for (std::size_t s = 0; s < plan.placement.stages.size(); ++s) {
-        const StageSlice slice =
-            make_slice(graph, plan.placement.stages[s].ops);
-        StageReport report = report_stage(plan, graph, workload, topology, s);
-        const ParameterSum parameters =
-            sum_parameters(graph, slice, state_bytes);
-        report.parameters = parameters.elements;
-        report.send_bytes = cut_bytes(graph, slice.outputs);
-        // So far it is what one micro-batch keeps.
-        report.memory_bytes *=
+        const StagePlacement& stage = plan.placement.stages[s];
+        const DeviceId device = stage.devices.at(0);
+        const int in_flight =
             peak_in_flight(schedule, StageId(static_cast<std::uint32_t>(s)));
-        report.memory_bytes +=
-            parameters.bytes +
-            2 * (cut_bytes(graph, slice.inputs) + report.send_bytes);
+        StageReport report;
+        report.device = topology.devices.at(device.get()).name;
+        report.group = plan.groups[find_group(plan, device)].name;
+        report.num_ops = stage.ops.size();
+        report.first_op = graph.ops().at(stage.ops.begin).name;
+        report.parameters = model.parameters(stage.ops);
+        report.flops = plan.micro_batches * model.flops(stage.ops);
+        report.in_flight = in_flight;
+        report.memory_bytes = model.memory_bytes(stage.ops, in_flight);
+        report.device_memory_bytes = topology.kind_of(device).memory_bytes;
+        report.compute_s =
+            plan.micro_batches * (model.forward_s(device, stage.ops) +
+                                  model.backward_s(device, stage.ops));
+        report.send_bytes = model.cut(stage.ops.end).forward_bytes;
         reports.push_back(std::move(report));
     }
     return reports;
+}
+
+std::string find_memory_problem(const std::vector<StageReport>& stages) {
+    for (std::size_t s = 0; s < stages.size(); ++s) {
+        const StageReport& stage = stages[s];
+        if (stage.device_memory_bytes > 0 &&
+            stage.memory_bytes > stage.device_memory_bytes) {
+            return fmt::format(
+                "stage {} needs {} with {} micro-batches in flight, device "
+                "'{}' has {}; try the partition \"op_fence\", the schedule "
+                "\"1f1b\", more micro-batches (train.micro_batches), or a "
+                "smaller train.batch",
+                s,
+                format_bytes(stage.memory_bytes),
+                stage.in_flight,
+                stage.device,
+                format_bytes(stage.device_memory_bytes));
+        }
+    }
+    return "";
 }
 
 std::string to_table(const std::vector<StageReport>& stages) {

@@ -17,6 +17,9 @@ namespace {
 
 using Cuts = std::vector<std::size_t>;
 
+const std::vector<std::string> baselines{
+    "equal_flops", "equal_ops", "equal_memory"};
+
 //! Where the stages begin, and the number of ops.
 Cuts cuts_of(const Placement& placement) {
     Cuts cuts;
@@ -90,13 +93,19 @@ Cuts best_by_exhaustion(const std::vector<double>& flops,
     return best;
 }
 
+CostModel make_model(int num_ops,
+                     const Workload& workload,
+                     const Topology& topology) {
+    return {make_chain(num_ops), workload, topology, 0};
+}
+
 std::string error_of(const std::string& name, int num_ops, int num_devices) {
-    const OpGraph graph = make_chain(num_ops);
     try {
         partition(name,
-                  graph,
-                  make_workload(std::vector<double>(num_ops, 1.0)),
-                  make_uniform_topology(num_devices));
+                  make_model(num_ops,
+                             make_workload(std::vector<double>(num_ops, 1.0)),
+                             make_uniform_topology(num_devices)),
+                  {});
     } catch (const InputError& error) {
         return error.what();
     }
@@ -108,9 +117,11 @@ TEST(PartitionTest, every_op_is_in_exactly_one_stage_for_all_shapes) {
         const OpGraph graph = make_chain(num_ops);
         const Workload workload = estimate_workload(graph);
         for (int num_devices = 1; num_devices <= num_ops; ++num_devices) {
-            for (const auto& name : partition_names()) {
+            for (const auto& name : baselines) {
                 const Placement placement = partition(
-                    name, graph, workload, make_uniform_topology(num_devices));
+                    name,
+                    {graph, workload, make_uniform_topology(num_devices), 0},
+                    {});
 
                 const Cuts cuts = cuts_of(placement);
                 ASSERT_EQ(cuts.size(), num_devices + 1u);
@@ -132,9 +143,11 @@ TEST(EqualOpsTest, sizes_of_stages_differ_by_one_at_most) {
         const OpGraph graph = make_chain(num_ops);
         for (int num_devices = 1; num_devices <= num_ops; ++num_devices) {
             const Placement placement =
-                partition_equal_ops(graph,
-                                    estimate_workload(graph),
-                                    make_uniform_topology(num_devices));
+                place_equal_ops({graph,
+                                 estimate_workload(graph),
+                                 make_uniform_topology(num_devices),
+                                 0},
+                                {});
 
             for (const auto& stage : placement.stages) {
                 EXPECT_GE(stage.ops.size(),
@@ -162,8 +175,9 @@ TEST(EqualFlopsTest, finds_the_optimum_with_the_earliest_cuts) {
             speeds.push_back(1.0 + random() % 4);
         }
 
-        const Placement placement = partition_equal_flops(
-            make_chain(num_ops), make_workload(flops), make_devices(speeds));
+        const Placement placement = place_equal_flops(
+            make_model(num_ops, make_workload(flops), make_devices(speeds)),
+            {});
 
         EXPECT_EQ(cuts_of(placement), best_by_exhaustion(flops, speeds))
             << testing::PrintToString(flops) << " on "
@@ -175,8 +189,8 @@ TEST(EqualFlopsTest, fewer_ops_may_need_more_time_on_a_slow_device) {
     const std::vector<double> flops{0, 10, 0, 0};
     const std::vector<double> speeds{1, 0.1, 1};
 
-    const Placement placement = partition_equal_flops(
-        make_chain(4), make_workload(flops), make_devices(speeds));
+    const Placement placement = place_equal_flops(
+        make_model(4, make_workload(flops), make_devices(speeds)), {});
 
     EXPECT_EQ(cuts_of(placement), (Cuts{0, 2, 3, 4}));
 }
@@ -184,8 +198,8 @@ TEST(EqualFlopsTest, fewer_ops_may_need_more_time_on_a_slow_device) {
 TEST(EqualFlopsTest, a_device_twice_as_fast_gets_twice_the_flops) {
     const std::vector<double> flops(30, 1.0);
 
-    const Placement placement = partition_equal_flops(
-        make_chain(30), make_workload(flops), make_devices({2, 1}));
+    const Placement placement = place_equal_flops(
+        make_model(30, make_workload(flops), make_devices({2, 1})), {});
 
     EXPECT_EQ(cuts_of(placement), (Cuts{0, 20, 30}));
 }
@@ -194,8 +208,8 @@ TEST(EqualFlopsTest, counts_backward_flops_too) {
     Workload workload = make_workload({1, 1, 1, 1});
     workload.ops[0].backward_flops = 2;
 
-    const Placement placement = partition_equal_flops(
-        make_chain(4), workload, make_uniform_topology(2));
+    const Placement placement = place_equal_flops(
+        make_model(4, workload, make_uniform_topology(2)), {});
 
     EXPECT_EQ(cuts_of(placement), (Cuts{0, 1, 4}));
 }
@@ -216,7 +230,7 @@ TEST(EqualFlopsTest, splits_gpt2_xl_over_48_devices_evenly) {
     const std::vector<double> speeds(48, 1.0);
 
     const Placement placement =
-        partition_equal_flops(graph, workload, make_devices(speeds));
+        place_equal_flops({graph, workload, make_devices(speeds), 0}, {});
 
     double total = 0;
     for (const double value : flops) {
@@ -229,7 +243,7 @@ TEST(EqualFlopsTest, splits_gpt2_xl_over_48_devices_evenly) {
 }
 
 TEST(PartitionTest, more_devices_than_ops_are_refused_with_both_numbers) {
-    for (const auto& name : partition_names()) {
+    for (const auto& name : baselines) {
         EXPECT_NE(error_of(name, 37, 48).find("48 devices but only 37 ops;"),
                   std::string::npos);
     }
@@ -245,8 +259,40 @@ TEST(PartitionTest, a_device_without_speed_is_named) {
     Topology topology = make_devices({1, 0});
 
     EXPECT_THROW(
-        partition_equal_flops(graph, estimate_workload(graph), topology),
+        place_equal_flops({graph, estimate_workload(graph), topology, 0}, {}),
         InputError);
+}
+
+TEST(EqualMemoryTest, a_device_with_twice_the_memory_gets_twice_as_much) {
+    Workload workload = make_workload(std::vector<double>(30, 1.0));
+    for (OpCost& cost : workload.ops) {
+        cost.saved_bytes = 1e6;
+    }
+    Topology topology = make_devices({1, 1});
+    topology.kinds[0].memory_bytes = 2e9;
+    topology.kinds[1].memory_bytes = 1e9;
+
+    const Placement placement =
+        place_equal_memory(make_model(30, workload, topology), {});
+
+    EXPECT_EQ(cuts_of(placement), (Cuts{0, 20, 30}));
+}
+
+TEST(PartitionTest, a_random_order_of_devices_depends_on_the_seed_alone) {
+    const CostModel model =
+        make_model(20,
+                   make_workload(std::vector<double>(20, 1.0)),
+                   make_uniform_topology(8));
+    PlannerOptions options;
+    options.device_order = DeviceOrder::random;
+
+    const Placement first = place_equal_ops(model, options);
+
+    EXPECT_EQ(place_equal_ops(model, options), first);
+    options.seed = 2;
+    const Placement second = place_equal_ops(model, options);
+    EXPECT_NE(second, first);
+    EXPECT_EQ(cuts_of(second), cuts_of(first));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/plan/make_plan.hpp"
+#include "fusionllm/wire/message_header.hpp"
 
 #include "chain.hpp"
 
@@ -21,7 +22,10 @@ std::vector<StageReport> report(const OpGraph& graph,
     const Workload workload = estimate_workload(graph);
     const Plan plan = make_plan(
         graph, workload, topology, "equal_ops", schedule, micro_batches);
-    return report_stages(plan, graph, workload, topology, adamw_state);
+    return report_stages(plan,
+                         graph,
+                         CostModel(graph, workload, topology, adamw_state),
+                         topology);
 }
 
 template <class Field>
@@ -41,21 +45,28 @@ TEST(StageReportTest, memory_is_what_one_counts_by_hand) {
 
     ASSERT_EQ(stages.size(), 3u);
     const double parameter = 4 * (4 + 4 + 8);
-    EXPECT_EQ(stages[0].memory_bytes, parameter + 3 * 32 + 2 * 16);
-    EXPECT_EQ(stages[1].memory_bytes, 2 * 32 + 2 * (16 + 16));
-    EXPECT_EQ(stages[2].memory_bytes, 1 * 16 + 2 * 16);
+    const double message = 16 + header_bytes;
+    const double output = 16;
+    EXPECT_EQ(stages[0].memory_bytes,
+              parameter + 3 * 32 + 2 * message + 2 * output);
+    EXPECT_EQ(stages[1].memory_bytes, 2 * 32 + 4 * message + 2 * output);
+    EXPECT_EQ(stages[2].memory_bytes, 1 * 16 + 2 * message + 2 * output);
 }
 
 TEST(StageReportTest, gpipe_keeps_every_microbatch) {
     const auto stages =
         report(make_chain(6), make_uniform_topology(3), "gpipe", 8);
 
-    EXPECT_EQ(stages[1].memory_bytes, 8 * 32 + 2 * (16 + 16));
+    EXPECT_EQ(stages[1].memory_bytes,
+              8 * 32 + 4 * (16 + header_bytes) + 2 * 16);
 }
 
 TEST(StageReportTest, tells_ops_flops_seconds_and_bytes) {
     Topology topology = make_topology({{"lyon", 1}, {"graz", 2}});
-    topology.kinds.push_back({.flops_per_s = 4});
+    DeviceKind slow;
+    slow.flops_per_s = 4;
+    slow.memory_bandwidth_bytes_per_s = 0;
+    topology.kinds.push_back(slow);
     topology.devices[1].kind = 1;
 
     const auto stages = report(make_chain(6), topology, "1f1b", 8);
@@ -68,7 +79,7 @@ TEST(StageReportTest, tells_ops_flops_seconds_and_bytes) {
     // Two ops of four elements, forward and backward.
     EXPECT_EQ(stages[1].flops, 8.0 * 2 * 4 * 2);
     EXPECT_EQ(stages[1].compute_s, stages[1].flops / 4);
-    EXPECT_EQ(stages[1].send_bytes, 16);
+    EXPECT_EQ(stages[1].send_bytes, 16 + header_bytes);
     EXPECT_EQ(stages[2].send_bytes, 0);
     EXPECT_EQ(stages[0].parameters, 4);
 }
@@ -114,6 +125,18 @@ TEST(StageReportTest, gpt2_xl_has_its_published_number_of_parameters) {
         report(make_gpt2(options, 1), make_uniform_topology(1), "1f1b", 1);
 
     EXPECT_EQ(stages[0].parameters, 1557611200);
+}
+
+TEST(MemoryProblemTest, names_stage_device_and_both_sizes) {
+    auto stages = report(make_chain(6), make_uniform_topology(3), "1f1b", 8);
+    EXPECT_EQ(find_memory_problem(stages), "");
+    stages[1].memory_bytes = 3.0 * (1 << 30);
+    stages[1].device_memory_bytes = 2.0 * (1 << 30);
+
+    const std::string problem = find_memory_problem(stages);
+
+    EXPECT_NE(problem.find("stage 1 needs 3.0"), std::string::npos) << problem;
+    EXPECT_NE(problem.find("'local-1' has 2.0"), std::string::npos) << problem;
 }
 
 TEST(StageTableTest, has_a_line_a_stage_a_head_and_a_sum) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "fusionllm/cost/workload.hpp"
+#include "fusionllm/plan/cost_model.hpp"
 #include "fusionllm/plan/plan.hpp"
 
 namespace fusionllm {
@@ -17,29 +17,25 @@ struct StageReport {
     std::string first_op;
     std::int64_t parameters = 0;  //!< elements
     double flops = 0;             //!< a step, forward and backward
+    int in_flight = 0;            //!< micro-batches, at the peak
     double memory_bytes = 0;
-    double compute_s = 0;   //!< a step, on its device
+    double device_memory_bytes = 0;  //!< 0: not known
+    double compute_s = 0;   //!< a step, on its device, encode and decode too
     double send_bytes = 0;  //!< to the next stage, a micro-batch
 
     friend bool operator==(const StageReport&, const StageReport&) = default;
 };
 
-/*!
- * memory = parameters * (4 value + 4 gradient + optimizer state)
- *        + peak in flight * saved bytes + message buffers,
- *
- * where a parameter used by several ops of the stage has a gradient a use (they
- * are summed at the end of the step), and the buffers are two messages of the
- * cut on either side: one that travels and one that is next.
- *
- * \param state_bytes optimizer state of a parameter element: 0, 4 (SGD with
- *        momentum) or 8 (AdamW)
- */
+//! One line a stage; memory is that of `CostModel::memory_bytes` with the
+//! schedule's peak in flight.
 std::vector<StageReport> report_stages(const Plan& plan,
                                        const OpGraph& graph,
-                                       const Workload& workload,
-                                       const Topology& topology,
-                                       double state_bytes);
+                                       const CostModel& model,
+                                       const Topology& topology);
+
+//! Names the first stage that does not fit its device and what to try; "" if
+//! all fit.
+std::string find_memory_problem(const std::vector<StageReport>& stages);
 
 //! The stages as a table of fixed width, with a head and a sum. Time is summed
 //! too: it is the work of a step, not its duration.

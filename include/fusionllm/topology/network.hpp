@@ -58,6 +58,10 @@ public:
     //! Alone on it: the least bandwidth of what it crosses. From a device to
     //! itself: no latency, no limit.
     Link link(DeviceId from, DeviceId to) const;
+    //! Between two devices of the device's site, on different hosts.
+    const Link& inside(DeviceId device) const {
+        return sites_[site_of(device)].link;
+    }
     //! What it crosses, in order.
     LineList lines(DeviceId from, DeviceId to) const;
     const Line& line(LineId id) const { return lines_.at(id.get()); }

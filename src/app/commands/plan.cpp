@@ -13,12 +13,8 @@ int run_plan(const PlanArguments& arguments) {
     const RunInput input =
         load_run_input(arguments.input.file, arguments.input.overrides);
     const Job job = make_job(input, arguments.num_ranks);
-    const auto stages =
-        report_stages(job.plan,
-                      job.graph,
-                      job.workload,
-                      job.topology,
-                      state_bytes_per_element(input.train.optimizer));
+    const auto stages = report_stages(
+        job.plan, job.graph, make_cost_model(input, job), job.topology);
     if (arguments.is_json) {
         std::printf("%s\n", to_json(job.plan, stages).c_str());
     } else {

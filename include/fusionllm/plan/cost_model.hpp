@@ -1,0 +1,124 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fusionllm/cost/op_seconds.hpp"
+#include "fusionllm/graph/slice.hpp"
+#include "fusionllm/plan/plan.hpp"
+#include "fusionllm/plan/step_costs.hpp"
+#include "fusionllm/topology/network.hpp"
+
+namespace fusionllm {
+
+//! What crosses the cut before an op, of one micro-batch, headers included.
+struct CutCost {
+    double forward_bytes = 0;   //!< activations
+    double backward_bytes = 0;  //!< gradients of those that have one
+
+    friend bool operator==(const CutCost&, const CutCost&) = default;
+};
+
+/*!
+ * Time and memory of any stage on any device, in constant time: what all
+ * planners look at. Prefix sums over the canonical order, one row a kind of
+ * device.
+ *
+ * Building it takes O(ops x kinds); it holds the graph's numbers, not the
+ * graph.
+ */
+class CostModel {
+public:
+    //! \param state_bytes optimizer state of a parameter element: 0 (SGD), 4
+    //!        (SGD with momentum) or 8 (AdamW)
+    CostModel(const OpGraph& graph,
+              const Workload& workload,
+              const Topology& topology,
+              double state_bytes);
+
+    std::size_t num_ops() const { return cuts_.size() - 1; }
+    std::size_t num_devices() const { return kind_of_device_.size(); }
+    const Network& network() const { return network_; }
+    const DeviceKind& kind_of(DeviceId device) const {
+        return kinds_[kind_of_device_[device.get()]];
+    }
+
+    //! The cut before op `position`; nothing crosses at 0 and at `num_ops()`.
+    const CutCost& cut(std::size_t position) const { return cuts_[position]; }
+    //! Of one micro-batch, decoding what comes in and encoding what goes out
+    //! included; what once a step costs is left out.
+    double forward_s(DeviceId device, OpRange ops) const;
+    double backward_s(DeviceId device, OpRange ops) const;
+    //! The optimizer's update of the ops' parameters, once a step.
+    double update_s(DeviceId device, OpRange ops) const;
+
+    /*!
+     * Bytes that the stage takes on its device:
+     *
+     *     parameters (value, optimizer state, a gradient a use)
+     *     + in flight * saved bytes
+     *     + two messages of the cut on either side (one travels, one is next)
+     *     + twice the largest output (it and its gradient, while an op runs).
+     */
+    double memory_bytes(OpRange ops, int in_flight) const;
+    //! The same without what a micro-batch keeps.
+    double fixed_memory_bytes(OpRange ops) const;
+    //! Parameters, a gradient a use, optimizer state, and what one micro-batch
+    //! saves.
+    double kept_bytes(OpRange ops) const;
+    double saved_bytes(OpRange ops) const {
+        return saved_before_[ops.end] - saved_before_[ops.begin];
+    }
+    //! Most micro-batches in flight that fit the device; a large number if its
+    //! memory is not known; 0 if the stage does not fit at all.
+    int max_in_flight(DeviceId device, OpRange ops) const;
+
+    //! Elements of the parameters that the ops use, each once.
+    std::int64_t parameters(OpRange ops) const;
+    //! Forward and backward flops of one micro-batch.
+    double flops(OpRange ops) const {
+        return flops_before_[ops.end] - flops_before_[ops.begin];
+    }
+
+    //! Everything that one step of the placement costs, as it is estimated.
+    StepCosts step_costs(const Placement& placement) const;
+
+private:
+    struct KindSums {
+        std::vector<double> forward_before;   // seconds of the ops before
+        std::vector<double> backward_before;  // the same
+        double copy_bytes_per_s;              // encode, decode; infinite: free
+        double update_bytes_per_s;            // of AdamW; infinite: free
+    };
+    struct SharedUses {
+        std::vector<std::size_t> ops;  // ascending
+        double bytes;                  // of the value
+        double elements;
+    };
+
+    void add_parameters(const OpGraph& graph);
+    void add_cuts(const OpGraph& graph);
+    void add_kind(const OpGraph& graph,
+                  const Workload& workload,
+                  const DeviceKind& kind);
+    double largest_output(OpRange ops) const;
+    //! Of the shared parameters that the ops use: uses beyond the first, and
+    //! values that a prefix sum would count once a use.
+    template <class Function>
+    void for_each_shared(OpRange ops, Function function) const;
+
+    Network network_;
+    std::vector<DeviceKind> kinds_;
+    std::vector<std::uint32_t> kind_of_device_;
+    double state_bytes_;
+    std::vector<KindSums> sums_;  // by kind
+    std::vector<CutCost> cuts_;   // by position, 0 to num_ops
+    std::vector<double> flops_before_;
+    std::vector<double> saved_before_;
+    std::vector<double> elements_before_;  // parameters with a single use
+    std::vector<double> bytes_before_;     // the same
+    std::vector<SharedUses> shared_;       // parameters with several uses
+    std::vector<std::vector<double>> output_max_;  // [k][i]: ops i to i + 2^k
+};
+
+}  // namespace fusionllm

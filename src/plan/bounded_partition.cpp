@@ -1,0 +1,380 @@
+#include "bounded_partition.hpp"
+
+#include <algorithm>
+
+#include "fusionllm/util/error.hpp"
+
+namespace fusionllm::detail {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+// With more devices, runs of devices without ops are shorter than this.
+constexpr std::size_t max_devices_for_any_skip = 64;
+constexpr std::size_t max_skip_of_many = 4;
+// Differences of prefix sums are off by their rounding.
+constexpr double rounded_up = 1 + 1e-9;
+
+//! Of the slowest part of a link, each line shared by so many links.
+double seconds_per_byte(const std::vector<double>& sharing,
+                        const Network& network,
+                        DeviceId from,
+                        DeviceId to,
+                        double bandwidth_bytes_per_s) {
+    double seconds = 1 / bandwidth_bytes_per_s;
+    if (!sharing.empty()) {
+        for (const LineId line : network.lines(from, to)) {
+            seconds = std::max(
+                seconds,
+                sharing[line.get()] / network.line(line).bandwidth_bytes_per_s);
+        }
+    }
+    return seconds;
+}
+
+}  // namespace
+
+BoundedPartition::BoundedPartition(const CostModel& model,
+                                   const PartitionTask& task)
+    : model_(model),
+      is_exact_(is_exact(task)),
+      is_interleaved_(task.objective == Objective::interleaved),
+      memory_(task.memory),
+      micro_batches_(task.micro_batches),
+      positions_(task.cuts) {
+    for (const std::size_t position : positions_) {
+        cuts_.push_back(model.cut(position));
+    }
+    add_kinds(task);
+    add_pairs(task);
+    const bool has_layers = is_exact_ && has_memory_limit_ &&
+                            memory_ == MemoryNeed::stages_from_here;
+    tables_.resize(has_layers ? num_devices() : 1);
+    const std::size_t size = num_devices() * num_cuts();
+    for (Table& table : tables_) {
+        table.tail_s.resize(size);
+        table.end.resize(size);
+        table.next.resize(size);
+    }
+    exit_s_.resize(num_cuts());
+}
+
+BoundedPartition::Sweep BoundedPartition::make_sweep(
+    DeviceId sample, ActionKind direction) const {
+    const std::size_t num_ops = model_.num_ops();
+    const auto seconds = [&](std::size_t begin, std::size_t end) {
+        const OpRange ops{begin, end};
+        return direction == ActionKind::forward
+                   ? model_.forward_s(sample, ops)
+                   : model_.backward_s(sample, ops);
+    };
+    const double all = seconds(0, num_ops);
+    Sweep sweep;
+    for (const std::size_t position : positions_) {
+        sweep.end.push_back(position == 0 ? 0 : seconds(0, position));
+        sweep.begin.push_back(
+            position == num_ops ? all : all - seconds(position, num_ops));
+        sweep.before.push_back((sweep.begin.back() + sweep.end.back()) / 2);
+    }
+    return sweep;
+}
+
+void BoundedPartition::add_kinds(const PartitionTask& task) {
+    std::vector<const DeviceKind*> known;
+    for (const DeviceId device : task.order) {
+        const DeviceKind* kind = &model_.kind_of(device);
+        const auto found = std::ranges::find(known, kind);
+        kind_.push_back(static_cast<std::size_t>(found - known.begin()));
+        if (found != known.end()) {
+            continue;
+        }
+        known.push_back(kind);
+        has_memory_limit_ |= kind->memory_bytes > 0;
+        Kind& entry = kinds_.emplace_back();
+        entry.sample = device;
+        entry.forward = make_sweep(device, ActionKind::forward);
+        entry.backward = make_sweep(device, ActionKind::backward);
+        if (!is_exact_) {
+            continue;
+        }
+        entry.max_in_flight.resize(num_cuts() * num_cuts());
+        for (std::size_t i = 0; i < num_cuts(); ++i) {
+            for (std::size_t j = i + 1; j < num_cuts(); ++j) {
+                entry.max_in_flight[i * num_cuts() + j] = model_.max_in_flight(
+                    device, {positions_[i], positions_[j]});
+            }
+        }
+    }
+}
+
+void BoundedPartition::add_pairs(const PartitionTask& task) {
+    const Network& network = model_.network();
+    const std::size_t num = num_devices();
+    max_skip_ = num <= max_devices_for_any_skip ? std::max<std::size_t>(num, 1)
+                                                : max_skip_of_many;
+    pairs_.resize(num * max_skip_);
+    for (std::size_t a = 0; a < num; ++a) {
+        for (std::size_t b = a + 1; b < std::min(num, a + 1 + max_skip_); ++b) {
+            const DeviceId from = task.order[a];
+            const DeviceId to = task.order[b];
+            const Link forward = network.link(from, to);
+            const Link backward = network.link(to, from);
+            pairs_[a * max_skip_ + (b - a - 1)] = {
+                forward.latency_s + backward.latency_s,
+                seconds_per_byte(task.sharing,
+                                 network,
+                                 from,
+                                 to,
+                                 forward.bandwidth_bytes_per_s),
+                seconds_per_byte(task.sharing,
+                                 network,
+                                 to,
+                                 from,
+                                 backward.bandwidth_bytes_per_s)};
+        }
+    }
+}
+
+int BoundedPartition::in_flight(std::size_t layer, std::size_t device) const {
+    if (memory_ == MemoryNeed::all_in_flight) {
+        return micro_batches_;
+    }
+    const std::size_t stages =
+        num_layers() > 1 ? layer + 1 : num_devices() - device;
+    return std::min(micro_batches_, static_cast<int>(stages));
+}
+
+//! The first stage end that does not fit, less one; `begin` if none fits.
+std::size_t BoundedPartition::last_end(std::size_t kind,
+                                       std::size_t begin,
+                                       int in_flight) {
+    Kind& entry = kinds_[kind];
+    if (model_.kind_of(entry.sample).memory_bytes <= 0) {
+        return num_cuts() - 1;
+    }
+    auto& ends = entry.ends_that_fit[in_flight];
+    if (ends.empty()) {
+        std::size_t end = 0;
+        for (std::size_t i = 0; i < num_cuts(); ++i) {
+            end = std::max(end, i);
+            while (end + 1 < num_cuts() &&
+                   model_.max_in_flight(entry.sample,
+                                        {positions_[i], positions_[end + 1]}) >=
+                       in_flight) {
+                ++end;
+            }
+            ends.push_back(end);
+        }
+    }
+    return ends[begin];
+}
+
+//! The least rest after a stage on the device, by where the stage ends.
+void BoundedPartition::fill_exits(std::size_t layer,
+                                  std::size_t device,
+                                  const Bounds& bounds) {
+    const bool has_layers = num_layers() > 1;
+    std::ranges::fill(exit_s_, infinity);
+    if (!has_layers || layer == 0) {
+        exit_s_.back() = 0;
+    }
+    if (has_layers && layer == 0) {
+        return;
+    }
+    const Table& rest = tables_[has_layers ? layer - 1 : 0];
+    std::uint32_t* next = &tables_[layer].next[device * num_cuts()];
+    const double forward_bound = std::min(bounds.forward_s, bounds.total_s);
+    const double backward_bound = std::min(bounds.backward_s, bounds.total_s);
+    const std::size_t last = std::min(num_devices(), device + 1 + max_skip_);
+    for (std::size_t to = device + 1; to < last; ++to) {
+        const Pair link = pair(device, to);
+        const double* tail = &rest.tail_s[to * num_cuts()];
+        for (std::size_t j = 1; j + 1 < num_cuts(); ++j) {
+            if (tail[j] == infinity) {
+                continue;
+            }
+            const double forward_s =
+                cuts_[j].forward_bytes * link.forward_s_per_byte;
+            const double backward_s =
+                cuts_[j].backward_bytes * link.backward_s_per_byte;
+            if (forward_s > forward_bound || backward_s > backward_bound) {
+                continue;
+            }
+            const double total =
+                tail[j] + link.latency_s + forward_s + backward_s;
+            if (total < exit_s_[j]) {
+                exit_s_[j] = total;
+                next[j] = static_cast<std::uint32_t>(to);
+            }
+        }
+    }
+}
+
+//! The least time from a stage on the device to the end, by where it begins.
+void BoundedPartition::fill_tails(std::size_t layer,
+                                  std::size_t device,
+                                  const Bounds& bounds) {
+    const std::size_t kind_index = kind_[device];
+    const Kind& kind = kinds_[kind_index];
+    const int needed = in_flight(layer, device);
+    Table& table = tables_[layer];
+    for (std::size_t i = 0; i + 1 < num_cuts(); ++i) {
+        double best = infinity;
+        std::size_t best_end = i;
+        const std::size_t last =
+            is_exact_ ? num_cuts() - 1 : last_end(kind_index, i, needed);
+        for (std::size_t j = i + 1; j <= last; ++j) {
+            const double forward_ops = kind.forward.op_seconds(i, j);
+            const double backward_ops = kind.backward.op_seconds(i, j);
+            if (forward_ops > rounded_up * bounds.forward_s ||
+                backward_ops > rounded_up * bounds.backward_s ||
+                forward_ops + backward_ops > rounded_up * bounds.total_s) {
+                break;  // a longer stage takes longer
+            }
+            if (exit_s_[j] == infinity) {
+                continue;
+            }
+            const double forward_s = kind.forward.seconds(i, j);
+            const double backward_s = kind.backward.seconds(i, j);
+            const double seconds = forward_s + backward_s;
+            if (forward_s > bounds.forward_s ||
+                backward_s > bounds.backward_s || seconds > bounds.total_s ||
+                seconds + exit_s_[j] >= best) {
+                continue;
+            }
+            if (is_exact_ && kind.max_in_flight[i * num_cuts() + j] < needed) {
+                continue;
+            }
+            best = seconds + exit_s_[j];
+            best_end = j;
+        }
+        table.tail_s[device * num_cuts() + i] = best;
+        table.end[device * num_cuts() + i] =
+            static_cast<std::uint32_t>(best_end);
+    }
+    table.tail_s[device * num_cuts() + num_cuts() - 1] = infinity;
+}
+
+Solution BoundedPartition::trace(std::size_t layer, std::size_t device) const {
+    const std::size_t stride = num_cuts();
+    Solution solution;
+    solution.sum_s = tables_[layer].tail_s[device * stride];
+    std::size_t begin = 0;
+    while (true) {
+        const Table& table = tables_[layer];
+        const std::size_t end = table.end[device * stride + begin];
+        const Kind& kind = kinds_[kind_[device]];
+        const double forward_s = kind.forward.seconds(begin, end);
+        const double backward_s = kind.backward.seconds(begin, end);
+        solution.stages.push_back({device, begin, end});
+        double link_forward_s = 0;
+        double link_backward_s = 0;
+        const bool is_last = end + 1 == num_cuts();
+        if (!is_last) {
+            const std::size_t to = table.next[device * stride + end];
+            const Pair link = pair(device, to);
+            link_forward_s = cuts_[end].forward_bytes * link.forward_s_per_byte;
+            link_backward_s =
+                cuts_[end].backward_bytes * link.backward_s_per_byte;
+            device = to;
+            layer = num_layers() > 1 ? layer - 1 : layer;
+        }
+        solution.most_forward_s =
+            std::max({solution.most_forward_s, forward_s, link_forward_s});
+        solution.most_backward_s =
+            std::max({solution.most_backward_s, backward_s, link_backward_s});
+        solution.most_s = std::max({solution.most_s,
+                                    forward_s + backward_s,
+                                    link_forward_s,
+                                    link_backward_s});
+        if (is_last) {
+            return solution;
+        }
+        begin = end;
+    }
+}
+
+std::optional<Solution> BoundedPartition::solve(const Bounds& bounds) {
+    double best = infinity;
+    std::size_t best_layer = 0;
+    std::size_t best_device = 0;
+    for (std::size_t layer = 0; layer < num_layers(); ++layer) {
+        for (std::size_t device = num_devices(); device-- > 0;) {
+            fill_exits(layer, device, bounds);
+            fill_tails(layer, device, bounds);
+            const double all = tables_[layer].tail_s[device * num_cuts()];
+            if (device < max_skip_ && all < best) {
+                best = all;
+                best_layer = layer;
+                best_device = device;
+            }
+        }
+    }
+    if (best == infinity) {
+        return std::nullopt;
+    }
+    return trace(best_layer, best_device);
+}
+
+template <class Stage, class Link>
+std::vector<double> BoundedPartition::collect(Stage stage, Link link) const {
+    std::vector<double> values;
+    for (const Kind& kind : kinds_) {
+        for (std::size_t i = 0; i < num_cuts(); ++i) {
+            for (std::size_t j = i + 1; j < num_cuts(); ++j) {
+                values.push_back(stage(kind, i, j));
+            }
+        }
+    }
+    for (std::size_t a = 0; a < num_devices(); ++a) {
+        for (std::size_t b = a + 1;
+             b < std::min(num_devices(), a + 1 + max_skip_);
+             ++b) {
+            for (const CutCost& cut : cuts_) {
+                link(values, pair(a, b), cut);
+            }
+        }
+    }
+    std::ranges::sort(values);
+    values.erase(std::ranges::unique(values).begin(), values.end());
+    return values;
+}
+
+std::vector<double> BoundedPartition::stage_bounds() const {
+    return collect(
+        [](const Kind& kind, std::size_t i, std::size_t j) {
+            return kind.forward.seconds(i, j) + kind.backward.seconds(i, j);
+        },
+        [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
+            values.push_back(cut.forward_bytes * link.forward_s_per_byte);
+            values.push_back(cut.backward_bytes * link.backward_s_per_byte);
+        });
+}
+
+std::vector<double> BoundedPartition::forward_bounds() const {
+    return collect(
+        [](const Kind& kind, std::size_t i, std::size_t j) {
+            return kind.forward.seconds(i, j);
+        },
+        [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
+            values.push_back(cut.forward_bytes * link.forward_s_per_byte);
+        });
+}
+
+std::vector<double> BoundedPartition::backward_bounds() const {
+    return collect(
+        [](const Kind& kind, std::size_t i, std::size_t j) {
+            return kind.backward.seconds(i, j);
+        },
+        [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
+            values.push_back(cut.backward_bytes * link.backward_s_per_byte);
+        });
+}
+
+double BoundedPartition::backward_ratio() const {
+    const Kind& kind = kinds_.front();
+    const double forward_s = kind.forward.end.back();
+    const double backward_s = kind.backward.end.back();
+    return forward_s > 0 && backward_s > 0 ? backward_s / forward_s : 1;
+}
+
+}  // namespace fusionllm::detail

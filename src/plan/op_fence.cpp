@@ -1,0 +1,224 @@
+#include <algorithm>
+#include <limits>
+
+#include "fusionllm/plan/device_groups.hpp"
+#include "fusionllm/plan/device_order.hpp"
+#include "fusionllm/plan/partition.hpp"
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/units.hpp"
+
+#include "local_search.hpp"
+
+namespace fusionllm {
+namespace {
+
+// Places to cut that dynamic programming looks at, per device and at least;
+// local search then moves cuts to any op.
+constexpr std::size_t cuts_per_device = 4;
+constexpr std::size_t least_num_cuts = 150;
+// Orders of devices that are tried beyond the path: so many that they cost
+// about this many elementary steps, and at most this many.
+constexpr double order_budget = 1e8;
+constexpr double solves_an_order = 40;
+constexpr std::size_t most_orders = 300;
+// Local search: evaluations, each of which is linear in the stages.
+constexpr std::size_t search_budget = 100'000;
+constexpr std::size_t most_evaluations = 3'000;
+
+//! The best placement so far.
+class Candidates {
+public:
+    Candidates(const CostModel& model, const PlannerOptions& options)
+        : model_(model), options_(options) {}
+
+    //! True if it is the best one.
+    bool offer(const Placement& placement) {
+        const double seconds = estimate_step_s(model_, placement, options_);
+        if (!(seconds < seconds_)) {
+            return false;
+        }
+        seconds_ = seconds;
+        best_ = placement;
+        return true;
+    }
+    bool has_any() const { return !best_.stages.empty(); }
+    const Placement& best() const { return best_; }
+
+private:
+    const CostModel& model_;
+    const PlannerOptions& options_;
+    Placement best_;
+    double seconds_ = std::numeric_limits<double>::infinity();
+};
+
+double typical_message_bytes(const CostModel& model,
+                             const std::vector<std::size_t>& cuts) {
+    std::vector<double> bytes;
+    for (const std::size_t position : cuts) {
+        bytes.push_back(model.cut(position).forward_bytes);
+    }
+    const auto middle =
+        bytes.begin() + static_cast<std::ptrdiff_t>(bytes.size() / 2);
+    std::ranges::nth_element(bytes, middle);
+    return *middle;
+}
+
+//! How many links of the placement cross each line; empty if none is shared.
+std::vector<double> count_sharing(const CostModel& model,
+                                  const Placement& placement) {
+    const Network& network = model.network();
+    std::vector<double> count(network.num_lines(), 0);
+    const auto add = [&](DeviceId from, DeviceId to) {
+        for (const LineId line : network.lines(from, to)) {
+            count[line.get()] += 1;
+        }
+    };
+    const auto& stages = placement.stages;
+    for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
+        add(stages[s].devices.at(0), stages[s + 1].devices.at(0));
+        add(stages[s + 1].devices.at(0), stages[s].devices.at(0));
+    }
+    const bool is_shared =
+        std::ranges::any_of(count, [](double links) { return links > 1; });
+    for (double& links : count) {
+        links = std::max(links, 1.0);
+    }
+    return is_shared ? count : std::vector<double>{};
+}
+
+//! True if one of them is the best so far.
+bool offer_partitions(const CostModel& model,
+                      const PlannerOptions& options,
+                      const std::vector<DeviceId>& order,
+                      const std::vector<std::size_t>& cuts,
+                      Candidates& candidates) {
+    PartitionTask task{order,
+                       cuts,
+                       options.objective,
+                       options.memory,
+                       options.micro_batches,
+                       {}};
+    const auto alone = partition_contiguous(model, task);
+    if (!alone) {
+        return false;
+    }
+    const bool is_best = candidates.offer(*alone);
+    task.sharing = count_sharing(model, *alone);
+    if (task.sharing.empty()) {
+        return is_best;
+    }
+    // Shared lines at the price of the first answer.
+    const auto shared = partition_contiguous(model, task);
+    return (shared && candidates.offer(*shared)) || is_best;
+}
+
+std::size_t count_orders(std::size_t num_devices, std::size_t num_cuts) {
+    const auto devices = static_cast<double>(num_devices);
+    const auto cuts = static_cast<double>(num_cuts);
+    return static_cast<std::size_t>(std::min(
+        static_cast<double>(most_orders),
+        order_budget /
+            (solves_an_order * devices * cuts * (devices + cuts / 4))));
+}
+
+/*!
+ * The path is short, but a slow device may stand in the way of a fast one, or
+ * memory asks for another order: take devices out and put them elsewhere while
+ * that helps, as far as the budget goes; small cases only.
+ */
+void offer_other_orders(const CostModel& model,
+                        const PlannerOptions& options,
+                        std::vector<DeviceId> order,
+                        const std::vector<std::size_t>& cuts,
+                        Candidates& candidates) {
+    std::size_t left = count_orders(order.size(), cuts.size());
+    if (left < order.size()) {
+        return;
+    }
+    for (bool has_improved = true; has_improved;) {
+        has_improved = false;
+        for (std::size_t from = 0; from < order.size(); ++from) {
+            for (std::size_t to = 0; to < order.size(); ++to) {
+                if (from == to) {
+                    continue;
+                }
+                if (left-- == 0) {
+                    return;
+                }
+                std::vector<DeviceId> other = order;
+                const DeviceId device = other[from];
+                other.erase(other.begin() + static_cast<std::ptrdiff_t>(from));
+                other.insert(other.begin() + static_cast<std::ptrdiff_t>(to),
+                             device);
+                if (offer_partitions(model, options, other, cuts, candidates)) {
+                    order = std::move(other);
+                    has_improved = true;
+                }
+            }
+        }
+    }
+}
+
+void offer_baselines(const CostModel& model,
+                     const PlannerOptions& options,
+                     Candidates& candidates) {
+    if (model.num_devices() > model.num_ops()) {
+        return;
+    }
+    for (const auto planner :
+         {place_equal_ops, place_equal_flops, place_equal_memory}) {
+        candidates.offer(planner(model, options));
+    }
+}
+
+[[noreturn]] void refuse(const CostModel& model,
+                         const PlannerOptions& options) {
+    double memory_bytes = 0;
+    for (std::size_t d = 0; d < model.num_devices(); ++d) {
+        memory_bytes +=
+            model.kind_of(DeviceId(static_cast<std::uint32_t>(d))).memory_bytes;
+    }
+    const OpRange all{0, model.num_ops()};
+    throw InputError(fmt::format(
+        "the model does not fit the devices: its parameters, gradients and "
+        "optimizer state take {}, every micro-batch in flight up to {} more, "
+        "and the {} devices have {} in all, not all of it usable by a "
+        "contiguous cut; try more micro-batches (train.micro_batches, now {}), "
+        "a smaller train.batch, or more or larger devices",
+        format_bytes(model.kept_bytes(all) - model.saved_bytes(all)),
+        format_bytes(model.saved_bytes(all)),
+        model.num_devices(),
+        format_bytes(memory_bytes),
+        options.micro_batches));
+}
+
+}  // namespace
+
+Placement place_op_fence(const CostModel& model,
+                         const PlannerOptions& options) {
+    const auto cuts = cheap_cuts(
+        model, std::max(least_num_cuts, cuts_per_device * model.num_devices()));
+    const auto groups = find_device_groups(model.network());
+    std::vector<DeviceId> order = order_devices(
+        groups, model.network(), typical_message_bytes(model, cuts));
+    Candidates candidates(model, options);
+    offer_partitions(model, options, order, cuts, candidates);
+    std::ranges::reverse(order);
+    offer_partitions(model, options, order, cuts, candidates);
+    offer_baselines(model, options, candidates);
+    offer_other_orders(model, options, order, cuts, candidates);
+    if (!candidates.has_any()) {
+        refuse(model, options);
+    }
+    const auto evaluate = [&](const Placement& placement) {
+        return estimate_step_s(model, placement, options);
+    };
+    return detail::improve_placement(
+        candidates.best(),
+        model.num_devices(),
+        evaluate,
+        std::min(most_evaluations,
+                 search_budget / candidates.best().stages.size()));
+}
+
+}  // namespace fusionllm
