@@ -7,7 +7,7 @@
 
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/runtime/train_options.hpp"
-#include "fusionllm/topology/topology.hpp"
+#include "fusionllm/topology/topology_spec.hpp"
 
 namespace fusionllm {
 
@@ -36,9 +36,9 @@ struct DataSection {
 
 //! [topology]
 struct TopologySection {
-    //! Empty once resolved: the file's sites are then in `sites`.
+    //! Empty once resolved: what the file says is then in `spec`.
     std::filesystem::path file;
-    std::vector<SiteSpec> sites;  //!< none: one site of equal devices
+    TopologySpec spec;            //!< no sites: one site of all ranks
     std::string match = "order";  //!< "order" or "host"
 
     friend bool operator==(const TopologySection&,

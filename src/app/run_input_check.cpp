@@ -1,7 +1,5 @@
 #include "app/run_input_check.hpp"
 
-#include <set>
-
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm::detail {
@@ -85,18 +83,6 @@ void check_train(const RunInput& input, const FindPlace& place) {
         rate.warmup_steps);
 }
 
-void check_sites(const TopologySection& topology, const FindPlace& place) {
-    std::set<std::string> names;
-    for (const SiteSpec& site : topology.sites) {
-        FUSIONLLM_VALIDATE(
-            !site.name.empty() && names.insert(site.name).second,
-            "{}: 'sites' in [topology] has two sites named \"{}\", or one "
-            "without a name; give each its own",
-            place("topology", "sites"),
-            site.name);
-    }
-}
-
 }  // namespace
 
 void check_run_input(const RunInput& input, const FindPlace& place) {
@@ -104,7 +90,6 @@ void check_run_input(const RunInput& input, const FindPlace& place) {
     check_model(input, place);
     check_data(input.data, place);
     check_train(input, place);
-    check_sites(input.topology, place);
 }
 
 void check_files(const RunInput& input, const FindPlace& place) {

@@ -170,17 +170,40 @@ void visit_train(Input& input, Visitor& visitor) {
 
 template <class Input, class Visitor>
 void visit_placement(Input& input, Visitor& visitor) {
-    visitor.section("topology", "Which ranks are near to each other.");
+    auto& topology = input.topology;
+    auto& spec = topology.spec;
+    visitor.section("topology",
+                    "Which devices there are, and what joins them.");
     visitor.key("file",
-                input.topology.file,
+                topology.file,
                 Any{},
-                "TOML file with the sites; \"\" = they are given here.");
+                "TOML file with these keys; \"\" = they are given here.");
+    visitor.key("device_files",
+                spec.kinds,
+                TopologyKey{"[]"},
+                "Files with device_kinds, as calibrate writes them.");
+    visitor.key("device_kinds",
+                spec.kinds,
+                TopologyKey{nullptr},
+                "What kinds of devices can do; [] = the default kind.");
     visitor.key("sites",
-                input.topology.sites,
-                Any{},
+                spec.sites,
+                TopologyKey{nullptr},
                 "Sites in order; [] = one site of all ranks.");
+    visitor.key("links",
+                spec.links,
+                TopologyKey{nullptr},
+                "Links between two sites, or two devices.");
+    visitor.key("matrix",
+                spec.links,
+                TopologyKey{"{}"},
+                "Links between many sites at once.");
+    visitor.key("default_link",
+                spec.default_link,
+                TopologyKey{nullptr},
+                "Between sites that have no link.");
     visitor.key("match",
-                input.topology.match,
+                topology.match,
                 Choices{{"order", "host"}},
                 "Ranks take devices in \"order\" or by \"host\".");
     visitor.section("plan", "Which rank computes what.");

@@ -28,6 +28,12 @@ struct Choices {
 //! Anything of the value's type.
 struct Any {};
 
+//! Of the keys of a topology, which make sense together only.
+struct TopologyKey {
+    const char*
+        nothing;  //!< how it is written if it joins another key, or null
+};
+
 inline constexpr IntegerRange any_count{
     0, std::numeric_limits<std::int64_t>::max()};
 inline constexpr IntegerRange some_count{

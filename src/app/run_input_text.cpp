@@ -2,6 +2,7 @@
 
 #include "app/run_input_keys.hpp"
 #include "app/toml_text.hpp"
+#include "app/topology_toml.hpp"
 
 namespace fusionllm {
 namespace detail {
@@ -82,12 +83,16 @@ private:
         }
         return list(items);
     }
-    static std::string show(const std::vector<SiteSpec>& sites, const Any&) {
+    template <class Value>
+    static std::string show(const Value& value, const TopologyKey& rule) {
+        return rule.nothing != nullptr ? rule.nothing : show_part(value);
+    }
+    static std::string show_part(const Link& link) { return show_toml(link); }
+    template <class Item>
+    static std::string show_part(const std::vector<Item>& values) {
         std::vector<std::string> items;
-        for (const SiteSpec& site : sites) {
-            items.push_back(fmt::format("{{name = {}, ranks = {}}}",
-                                        toml_string(site.name),
-                                        site.ranks));
+        for (const Item& value : values) {
+            items.push_back(show_toml(value));
         }
         return list(items);
     }

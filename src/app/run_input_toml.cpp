@@ -1,18 +1,18 @@
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <map>
+#include <optional>
 
-#include <toml++/toml.h>
+#include <fmt/ranges.h>
 
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
-#include "fusionllm/util/text.hpp"
 
 #include "app/run_input_check.hpp"
 #include "app/run_input_keys.hpp"
 #include "app/run_input_names.hpp"
-#include "app/toml_text.hpp"
+#include "app/toml_value.hpp"
+#include "app/topology_toml.hpp"
 
 namespace fusionllm {
 namespace {
@@ -20,55 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using detail::IntegerRange;
 using detail::NumberRange;
-
-//! Parse TOML; a syntax error becomes "x.toml:3:7: ...".
-toml::table parse_toml(const std::string& text, const std::string& file) {
-    try {
-        return toml::parse(text, file);
-    } catch (const toml::parse_error& error) {
-        throw InputError(fmt::format("{}:{}:{}: {}",
-                                     file,
-                                     error.source().begin.line,
-                                     error.source().begin.column,
-                                     error.description()));
-    }
-}
-
-//! A value as a message shows it.
-std::string describe(const toml::node& node) {
-    if (const auto* text = node.as_string()) {
-        return detail::toml_string(text->get());
-    }
-    if (const auto* number = node.as_integer()) {
-        return std::to_string(number->get());
-    }
-    if (const auto* number = node.as_floating_point()) {
-        return detail::toml_float(number->get());
-    }
-    if (const auto* truth = node.as_boolean()) {
-        return truth->get() ? "true" : "false";
-    }
-    return node.is_table()   ? "a table"
-           : node.is_array() ? "a list"
-                             : "a date or time";
-}
-
-//! A table whose "value" is the value; a bare word is a string.
-toml::table parse_override_value(const std::string& value,
-                                 const std::string& given) {
-    toml::table holder;
-    try {
-        holder = toml::parse("value = " + value);
-    } catch (const toml::parse_error& error) {
-        const bool is_bare = value.find_first_of("\"'[{") != 0 &&
-                             value.find('\n') == std::string::npos;
-        FUSIONLLM_VALIDATE(is_bare, "{}: {}", given, error.description());
-        holder.insert("value", value);
-    }
-    FUSIONLLM_VALIDATE(
-        holder.size() == 1, "{}: give one value, in one line", given);
-    return holder;
-}
+using detail::TomlValue;
 
 //! An input as TOML, with the places that its values come from.
 class Document {
@@ -76,62 +28,49 @@ public:
     Document(const std::string& text,
              const fs::path& file,
              const std::vector<std::string>& overrides)
-        : file_(file.string()), root_(parse_toml(text, file_)) {
+        : file_(file.string()), root_(detail::parse_toml(text, file_)) {
         check_names();
         for (const std::string& override : overrides) {
             apply(override);
         }
     }
 
-    const toml::node* find(std::string_view section,
-                           std::string_view key) const {
-        const toml::table* table = root_[section].as_table();
-        return table == nullptr ? nullptr : table->get(key);
+    const TomlValue* find(std::string_view section,
+                          std::string_view key) const {
+        const auto override = overrides_.find(detail::dotted(section, key));
+        if (override != overrides_.end()) {
+            return &override->second;
+        }
+        const TomlValue* table = root_.find(section);
+        return table == nullptr ? nullptr : table->find(key);
     }
 
     //! "x.toml:12", "--set a.b=c", or "x.toml" for what is not there.
     std::string place(std::string_view section, std::string_view key) const {
-        const auto override = overrides_.find(detail::dotted(section, key));
-        if (override != overrides_.end()) {
-            return override->second;
-        }
-        const toml::node* node = find(section, key);
-        return node == nullptr ? file_ : place(node->source());
-    }
-
-    //! Of a part of the value of a key.
-    std::string place(std::string_view section,
-                      std::string_view key,
-                      const toml::node& part) const {
-        return overrides_.contains(detail::dotted(section, key))
-                   ? place(section, key)
-                   : place(part.source());
+        const TomlValue* value = find(section, key);
+        return value == nullptr ? file_ : value->place;
     }
 
 private:
-    std::string place(const toml::source_region& source) const {
-        return fmt::format("{}:{}", file_, source.begin.line);
-    }
-
     void check_names() const {
-        for (const auto& [name, node] : root_) {
-            const std::string here = place(name.source());
+        for (const auto& [name, here, value] : *root_.get<TomlValue::Table>()) {
+            const auto* section = value.get<TomlValue::Table>();
             FUSIONLLM_VALIDATE(
-                node.is_table() || known_.has_section(name.str()),
+                section != nullptr || known_.has_section(name),
                 "{}: the key '{}' is in no section; put it under one of [{}]",
                 here,
-                name.str(),
+                name,
                 fmt::join(known_.sections(), "], ["));
-            known_.check_section(name.str(), here);
-            FUSIONLLM_VALIDATE(node.is_table(),
+            known_.check_section(name, here);
+            FUSIONLLM_VALIDATE(section != nullptr,
                                "{}: '{}' must be a section, written [{}], not "
                                "{}",
                                here,
-                               name.str(),
-                               name.str(),
-                               describe(node));
-            for (const auto& [key, value] : *node.as_table()) {
-                known_.check_key(name.str(), key.str(), place(key.source()));
+                               name,
+                               name,
+                               describe(value));
+            for (const detail::TomlEntry& entry : *section) {
+                known_.check_key(name, entry.key, entry.place);
             }
         }
     }
@@ -142,218 +81,161 @@ private:
             detail::parse_setting(override, given);
         known_.check_section(section, given);
         known_.check_key(section, key, given);
-        const toml::table holder = parse_override_value(value, given);
-        root_.insert(section, toml::table{});
-        root_[section].as_table()->insert_or_assign(key, *holder.get("value"));
-        overrides_[detail::dotted(section, key)] = given;
+        overrides_.insert_or_assign(detail::dotted(section, key),
+                                    detail::parse_setting_value(value, given));
     }
 
     detail::KnownKeys known_;
     std::string file_;
-    toml::table root_;
-    std::map<std::string, std::string> overrides_;
+    TomlValue root_;
+    std::map<std::string, TomlValue> overrides_;
 };
 
-/*!
- * The sites of a list of {name, ranks}. `what` names the list in messages,
- * `place` finds the line of a part of it.
- */
-std::vector<SiteSpec> parse_sites(
-    const toml::node& node,
-    const std::string& what,
-    const std::function<std::string(const toml::node&)>& place) {
-    constexpr int max_ranks = 1'000'000;
-    const auto expect = [&](bool condition, const toml::node& part) {
-        FUSIONLLM_VALIDATE(condition,
-                           "{}: {} must be a list of sites like {{name = "
-                           "\"lyon\", ranks = 2}} with 1 to {} ranks, not {}",
-                           place(part),
-                           what,
-                           max_ranks,
-                           describe(part));
-    };
-    expect(node.is_array(), node);
-    std::vector<SiteSpec> sites;
-    for (const toml::node& item : *node.as_array()) {
-        expect(item.is_table(), item);
-        const toml::table& site = *item.as_table();
-        for (const auto& [key, value] : site) {
-            FUSIONLLM_VALIDATE(key == "name" || key == "ranks",
-                               "{}: unknown key '{}' of a site in {}{}",
-                               place(value),
-                               key.str(),
-                               what,
-                               did_you_mean(key.str(), {"name", "ranks"}));
-        }
-        FUSIONLLM_VALIDATE(site.contains("name") && site.contains("ranks"),
-                           "{}: a site in {} needs 'name' and 'ranks'",
-                           place(item),
-                           what);
-        expect(site["name"].is_string(), *site.get("name"));
-        const auto ranks = site["ranks"].value_exact<std::int64_t>();
-        expect(ranks && *ranks >= 1 && *ranks <= max_ranks, *site.get("ranks"));
-        sites.push_back(
-            {*site["name"].value<std::string>(), static_cast<int>(*ranks)});
-    }
-    return sites;
+//! The topology of a file, in place of what the section would say.
+TopologySpec load_topology(const fs::path& file,
+                           const std::optional<std::string>& other_key,
+                           const std::string& place) {
+    FUSIONLLM_VALIDATE(!other_key,
+                       "{}: 'file' in [topology] and '{}' are both given; "
+                       "keep one of them",
+                       place,
+                       other_key.value_or(""));
+    FUSIONLLM_VALIDATE(fs::exists(file),
+                       "{}: 'file' in [topology] names '{}', which does not "
+                       "exist; paths are relative to the input file",
+                       place,
+                       file.string());
+    return load_topology_spec(file);
 }
 
 //! Fills an input from a document; what is not there keeps its default.
 class InputReader {
 public:
     InputReader(const Document& document, const fs::path& file)
-        : document_(document), folder_(fs::absolute(file).parent_path()) {}
+        : document_(document),
+          folder_(fs::absolute(file).parent_path()),
+          topology_(folder_, " in [topology]") {}
 
     void section(const char* name, const char*) { section_ = name; }
 
     template <class Value, class Rule>
     void key(const char* name, Value& value, const Rule& rule, const char*) {
         key_ = name;
-        if (const toml::node* node = document_.find(section_, key_)) {
-            read(*node, value, rule);
+        if (const TomlValue* given = document_.find(section_, key_)) {
+            read(*given, value, rule);
         }
+    }
+
+    //! Once all keys are read.
+    TopologySpec take_topology(const fs::path& file) {
+        return file.empty()
+                   ? topology_.finish()
+                   : load_topology(file,
+                                   topology_.first_key(),
+                                   document_.place("topology", "file"));
     }
 
 private:
     void expect(bool condition,
                 const std::string& kind,
-                const toml::node& node) const {
+                const TomlValue& given) const {
         FUSIONLLM_VALIDATE(condition,
                            "{}: '{}' in [{}] must be {}, not {}",
-                           document_.place(section_, key_, node),
+                           given.place,
                            key_,
                            section_,
                            kind,
-                           describe(node));
+                           describe(given));
     }
 
-    void read(const toml::node& node,
+    //! The value as a type that it must have.
+    template <class Type>
+    const Type& get(const TomlValue& given, const char* kind) const {
+        expect(given.get<Type>() != nullptr, kind, given);
+        return *given.get<Type>();
+    }
+
+    void read(const TomlValue& given,
               std::int64_t& value,
               const IntegerRange& range) const {
-        expect(node.is_integer(), "an integer", node);
-        value = node.as_integer()->get();
-        expect(value >= range.min && value <= range.max, to_text(range), node);
+        value = get<std::int64_t>(given, "an integer");
+        expect(value >= range.min && value <= range.max, to_text(range), given);
     }
 
-    void read(const toml::node& node,
+    void read(const TomlValue& given,
               double& value,
               const NumberRange& range) const {
-        expect(node.is_number(), "a number", node);
-        value = node.is_integer()
-                    ? static_cast<double>(node.as_integer()->get())
-                    : node.as_floating_point()->get();
-        expect(std::isfinite(value), "a finite number", node);
-        expect(range.contains(value), range.text, node);
+        const auto* integer = given.get<std::int64_t>();
+        value = integer != nullptr ? static_cast<double>(*integer)
+                                   : get<double>(given, "a number");
+        expect(std::isfinite(value), "a finite number", given);
+        expect(range.contains(value), range.text, given);
     }
 
-    void read(const toml::node& node, bool& value, const detail::Any&) const {
-        expect(node.is_boolean(), "true or false", node);
-        value = node.as_boolean()->get();
+    void read(const TomlValue& given, bool& value, const detail::Any&) const {
+        value = get<bool>(given, "true or false");
     }
 
-    void read(const toml::node& node,
+    void read(const TomlValue& given,
               std::string& value,
               const detail::Any&) const {
-        expect(node.is_string(), "a text in quotes", node);
-        value = node.as_string()->get();
+        value = get<std::string>(given, "a text in quotes");
     }
 
-    void read(const toml::node& node,
+    void read(const TomlValue& given,
               std::string& value,
               const detail::Choices& choices) const {
-        const auto text = node.value_exact<std::string>();
-        expect(text && std::ranges::find(choices.words, *text) !=
-                           choices.words.end(),
+        const auto* text = given.get<std::string>();
+        expect(text != nullptr && std::ranges::find(choices.words, *text) !=
+                                      choices.words.end(),
                to_text(choices),
-               node);
+               given);
         value = *text;
     }
 
-    void read(const toml::node& node,
+    void read(const TomlValue& given,
               bool& value,
               const detail::Choices& choices) const {
         std::string word;
-        read(node, word, choices);
+        read(given, word, choices);
         value = word == choices.words[1];
     }
 
-    void read(const toml::node& node,
+    void read(const TomlValue& given,
               fs::path& value,
               const detail::Any&) const {
-        expect(node.is_string(), "a path in quotes", node);
-        const fs::path path = node.as_string()->get();
+        const fs::path path = get<std::string>(given, "a path in quotes");
         value = path.empty() ? path : (folder_ / path).lexically_normal();
     }
 
-    void read(const toml::node& node,
+    void read(const TomlValue& given,
               std::vector<fs::path>& value,
               const detail::Any& any) const {
         value.clear();
-        if (node.is_string()) {
-            read(node, value.emplace_back(), any);
+        if (given.get<std::string>() != nullptr) {
+            read(given, value.emplace_back(), any);
             return;
         }
-        expect(node.is_array(), "a path in quotes or a list of them", node);
-        for (const toml::node& item : *node.as_array()) {
+        for (const TomlValue& item : get<TomlValue::List>(
+                 given, "a path in quotes or a list of them")) {
             read(item, value.emplace_back(), any);
         }
     }
 
-    void read(const toml::node& node,
-              std::vector<SiteSpec>& value,
-              const detail::Any&) const {
-        value = parse_sites(node,
-                            fmt::format("'{}' in [{}]", key_, section_),
-                            [&](const toml::node& part) {
-                                return document_.place(section_, key_, part);
-                            });
+    template <class Value>
+    void read(const TomlValue& given, Value&, const detail::TopologyKey&) {
+        topology_.read(key_, given);
     }
 
     const Document& document_;
     fs::path folder_;
+    detail::TopologyReader topology_;
     std::string section_;
     std::string key_;
 };
 
-//! The sites of a topology file, which has the one key `sites`.
-std::vector<SiteSpec> load_sites(const fs::path& file,
-                                 const std::string& place) {
-    FUSIONLLM_VALIDATE(fs::exists(file),
-                       "{}: 'file' in [topology] names '{}', which does not "
-                       "exist; paths are relative to the input file",
-                       place,
-                       file.string());
-    const toml::table root = parse_toml(read_file(file), file.string());
-    for (const auto& [key, node] : root) {
-        FUSIONLLM_VALIDATE(key == "sites",
-                           "{}:{}: unknown key '{}' in a topology{}",
-                           file.string(),
-                           key.source().begin.line,
-                           key.str(),
-                           did_you_mean(key.str(), {"sites"}));
-    }
-    FUSIONLLM_VALIDATE(root.contains("sites"),
-                       "{}: a topology needs the key 'sites'",
-                       file.string());
-    return parse_sites(
-        *root.get("sites"), "'sites'", [&](const toml::node& part) {
-            return fmt::format(
-                "{}:{}", file.string(), part.source().begin.line);
-        });
-}
-
 //! Fill in what follows from other keys.
-void resolve(RunInput& input, const Document& document, const fs::path& file) {
-    TopologySection& topology = input.topology;
-    if (!topology.file.empty()) {
-        const std::string place = document.place("topology", "file");
-        FUSIONLLM_VALIDATE(topology.sites.empty(),
-                           "{}: 'file' in [topology] and 'sites' are both "
-                           "given; keep one of them",
-                           place);
-        topology.sites = load_sites(topology.file, place);
-        topology.file.clear();
-    }
+void resolve(RunInput& input, const fs::path& file) {
     if (input.run.output.empty()) {
         input.run.output =
             fs::absolute(file).parent_path() / ("out-" + input.run.name);
@@ -375,7 +257,9 @@ RunInput read_input(const std::string& text,
     RunInput input;
     InputReader reader(document, file);
     detail::visit_keys(input, reader);
-    resolve(input, document, file);
+    input.topology.spec = reader.take_topology(input.topology.file);
+    input.topology.file.clear();
+    resolve(input, file);
     detail::check_run_input(input, place);
     if (files == Files::checked) {
         detail::check_files(input, place);

@@ -172,19 +172,22 @@ TEST(RunInputErrors, say_what_is_wrong_with_a_site) {
     } cases[] = {
         {"3",
          "inputs/x.toml:2: 'sites' in [topology] must be a list of sites like "
-         "{name = \"lyon\", ranks = 2} with 1 to 1000000 ranks, not 3"},
+         "{name = \"lyon\", ranks = 2}, not 3"},
         {"[{name = 'a', ranks = 0}]",
-         "inputs/x.toml:2: 'sites' in [topology] must be a list of sites like "
-         "{name = \"lyon\", ranks = 2} with 1 to 1000000 ranks, not 0"},
+         "inputs/x.toml:2: 'ranks' of a site in 'sites' in [topology] must be "
+         "an integer between 1 and 1000000, not 0"},
         {"[{name = 'a', rank = 1}]",
          "inputs/x.toml:2: unknown key 'rank' of a site in 'sites' in "
          "[topology]; did you mean 'ranks'?"},
         {"[\n{name = 'a'}]",
-         "inputs/x.toml:3: a site in 'sites' in [topology] needs 'name' and "
-         "'ranks'"},
-        {"[{name = 'a', ranks = 1}, {name = 'a', ranks = 1}]",
-         "inputs/x.toml:2: 'sites' in [topology] has two sites named \"a\", or "
-         "one without a name; give each its own"},
+         "inputs/x.toml:3: site 'a' in 'sites' in [topology] needs 'ranks', "
+         "how many equal devices it has, or 'devices' as in devices = [{kind "
+         "= \"a100\", count = 2}]"},
+        {"[\n{ranks = 1}]",
+         "inputs/x.toml:3: a site in 'sites' in [topology] needs 'name'"},
+        {"[{name = 'a', ranks = 1},\n{name = 'a', ranks = 1}]",
+         "inputs/x.toml:3: site 'a' is in the topology twice; give every site "
+         "its own name or add up its ranks"},
     };
 
     for (const auto& [sites, expected] : cases) {
@@ -283,8 +286,7 @@ TEST_F(RunInputFilesTest, mistakes_in_a_topology_have_its_own_line) {
          ":2: unknown key 'site' in a topology; did you mean 'sites'?"},
         {"", ": a topology needs the key 'sites'"},
         {"sites = [\n{name = 1, ranks = 1}]",
-         ":2: 'sites' must be a list of sites like {name = \"lyon\", ranks = "
-         "2} with 1 to 1000000 ranks, not 1"},
+         ":2: 'name' of a site in 'sites' must be a text in quotes, not 1"},
     };
 
     for (const auto& [text, expected] : cases) {
@@ -293,6 +295,31 @@ TEST_F(RunInputFilesTest, mistakes_in_a_topology_have_its_own_line) {
             error_of_file("data.kind = 'synthetic'\ntopology.file = 't'\n"),
             topology.string() + expected);
     }
+}
+
+TEST_F(RunInputFilesTest, device_files_are_found_beside_the_topology_file) {
+    fs::create_directory(folder_.path() / "sub");
+    write_file(folder_.path() / "sub/t.toml",
+               "device_files = ['d.toml']\nsites = [{name = 'a', ranks = 2}]");
+    const std::string input =
+        "data.kind = 'synthetic'\ntopology.file = 'sub/t.toml'\n";
+
+    const std::string missing = error_of_file(input);
+    write_file(folder_.path() / "sub/d.toml",
+               "[[device_kinds]]\nname = 't4'\nfp32 = '8.1 Tflop'");
+    const std::string wrong = error_of_file(input);
+
+    EXPECT_EQ(missing,
+              (folder_.path() / "sub/t.toml").string() +
+                  ":1: 'device_files' names '" +
+                  (folder_.path() / "sub/d.toml").string() +
+                  "', which does not exist; paths are relative to the file "
+                  "that names them");
+    EXPECT_TRUE(wrong.starts_with((folder_.path() / "sub/d.toml").string() +
+                                  ":3: 'fp32' of a device kind in "
+                                  "'device_kinds': '8.1 Tflop' has the unknown "
+                                  "unit"))
+        << wrong;
 }
 
 TEST_F(RunInputFilesTest, topology_file_and_sites_exclude_each_other) {

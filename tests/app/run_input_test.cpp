@@ -98,6 +98,16 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"topology.file", {""}},
         {"topology.sites",
          {"[{name = 'ly\"on', ranks = 2}, {name = 'osaka', ranks = 1}]"}},
+        {"topology.device_files", {"[]"}},
+        {"topology.device_kinds", {"[{name = 't4', fp32 = '8 Tflop/s'}]"}},
+        {"topology.links",
+         {"[{between = ['a', 'b'], bandwidth = '8 Mbit/s', latency = '9 ms'}]",
+          "topology.sites=[{name = 'a', ranks = 1}, {name = 'b', ranks = 1}]"}},
+        {"topology.matrix",
+         {"{sites = ['a', 'b'], bandwidth = [['', '8 Mbit/s'], ['', '']],"
+          "latency = [['', '9 ms'], ['', '']]}",
+          "topology.sites=[{name = 'a', ranks = 1}, {name = 'b', ranks = 1}]"}},
+        {"topology.default_link", {"{bandwidth = '1 kB/s', latency = '2 s'}"}},
         {"topology.match", {"host"}},
         {"plan.partition", {"equal_ops"}},
         {"plan.file", {"plan.txt"}},
@@ -110,6 +120,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
     const std::set<std::string> unchangeable{"model.kind",
                                              "data.tokenizer",
                                              "topology.file",
+                                             "topology.device_files",
                                              "compression.rule",
                                              "network.mode"};
     std::vector<std::string> keys;
@@ -174,7 +185,7 @@ TEST(RunInput, takes_sites_as_tables_too) {
                   "[[topology.sites]]\nname = 'b'\nranks = 1\n",
               {});
 
-    EXPECT_EQ(input.topology.sites,
+    EXPECT_EQ(input.topology.spec.sites,
               (std::vector<SiteSpec>{{"a", 2}, {"b", 1}}));
 }
 
@@ -203,7 +214,7 @@ TEST(RunInput, takes_sites_from_a_topology_file) {
 
     const RunInput input = load_run_input(folder.path() / "x.toml", {});
 
-    EXPECT_EQ(input.topology.sites, (std::vector<SiteSpec>{{"lyon", 2}}));
+    EXPECT_EQ(input.topology.spec.sites, (std::vector<SiteSpec>{{"lyon", 2}}));
     EXPECT_EQ(input.topology.file, "");
     EXPECT_EQ(parse(to_toml(input), {}), input);
 }
