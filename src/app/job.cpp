@@ -8,10 +8,11 @@ namespace fusionllm {
 
 Topology make_job_topology(const RunInput& input,
                            std::optional<int> num_ranks) {
-    if (input.topology.sites.empty()) {
-        return make_uniform_topology(num_ranks.value_or(1));
+    TopologySpec spec = input.topology.spec;
+    if (spec.sites.empty()) {
+        spec.sites = {{"local", num_ranks.value_or(1)}};
     }
-    Topology topology = make_topology(input.topology.sites);
+    Topology topology = make_topology(spec);
     const auto num_devices = topology.devices.size();
     FUSIONLLM_VALIDATE(
         !num_ranks || static_cast<std::size_t>(*num_ranks) == num_devices,
@@ -52,6 +53,13 @@ Job make_job(const RunInput& input, std::optional<int> num_ranks) {
             std::move(workload),
             std::move(topology),
             std::move(plan)};
+}
+
+CostModel make_cost_model(const RunInput& input, const Job& job) {
+    return {job.graph,
+            job.workload,
+            job.topology,
+            state_bytes_per_element(input.train.optimizer)};
 }
 
 DatasetSplit load_data(const RunInput& input) {
