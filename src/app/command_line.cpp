@@ -25,15 +25,19 @@ constexpr int failed_status = 1;
 constexpr int bad_input_status = 2;
 constexpr int max_num_ranks = 1000000;
 
-void add_input(CLI::App& command, InputArguments& arguments) {
-    command.add_option("INPUT", arguments.file, "input file (TOML)")
-        ->required();
+void add_overrides(CLI::App& command, InputArguments& arguments) {
     command
         .add_option("--set",
                     arguments.overrides,
                     "change a key, e.g. --set train.steps=10; repeatable")
         ->allow_extra_args(false)
         ->type_name("SECTION.KEY=VALUE");
+}
+
+void add_input(CLI::App& command, InputArguments& arguments) {
+    command.add_option("INPUT", arguments.file, "input file (TOML)")
+        ->required();
+    add_overrides(command, arguments);
 }
 
 //! The commands and what they parsed; `run` is the chosen one.
@@ -46,6 +50,7 @@ struct CommandLine {
     PlanArguments plan;
     InputArguments validate;
     GenerateArguments generate;
+    CalibrateArguments calibrate;
     int np = 0;
     std::function<int(int&, char**&)> run;
 
@@ -79,6 +84,7 @@ struct CommandLine {
         add_train();
         add_plan();
         add_generate();
+        add_calibrate();
         CLI::App* command =
             app.add_subcommand("validate", "check an input file; run nothing");
         add_input(*command, validate);
@@ -151,6 +157,25 @@ struct CommandLine {
             ->capture_default_str();
         command->callback(
             [this] { run_once([this] { return run_generate(generate); }); });
+    }
+
+    void add_calibrate() {
+        CLI::App* command = app.add_subcommand(
+            "calibrate", "measure the ops of a model on this device");
+        command->add_option("INPUT",
+                            calibrate.input.file,
+                            "input file (TOML); without it, some sizes of "
+                            "GPT-2");
+        add_overrides(*command, calibrate.input);
+        command
+            ->add_option(
+                "-o,--output", calibrate.output, "write the device file here")
+            ->required()
+            ->type_name("FILE");
+        command->add_option("--repeat", calibrate.repeats, "times each op runs")
+            ->capture_default_str();
+        command->callback(
+            [this] { run_once([this] { return run_calibrate(calibrate); }); });
     }
 };
 

@@ -41,6 +41,13 @@ struct GenerateArguments {
     int threads = 1;
 };
 
+//! `fusionllm calibrate`
+struct CalibrateArguments {
+    InputArguments input;  //!< file: may be empty, then built-in sizes
+    std::filesystem::path output;
+    int repeats = 10;
+};
+
 // Each returns the exit status, or throws: `InputError` means status 2.
 
 //! Collective over the ranks that mpirun started, or one rank without it.
@@ -48,5 +55,6 @@ int run_train(int& argc, char**& argv, const TrainArguments& arguments);
 int run_plan(const PlanArguments& arguments);
 int run_validate(const InputArguments& arguments);
 int run_generate(const GenerateArguments& arguments);
+int run_calibrate(const CalibrateArguments& arguments);
 
 }  // namespace fusionllm
