@@ -1,10 +1,10 @@
-#include "local_search.hpp"
+#include "fusionllm/plan/local_search.hpp"
 
 #include <algorithm>
 #include <utility>
 #include <vector>
 
-namespace fusionllm::detail {
+namespace fusionllm {
 namespace {
 
 // A change must gain more than rounding.
@@ -150,4 +150,4 @@ Placement improve_placement(Placement placement,
         .run();
 }
 
-}  // namespace fusionllm::detail
+}  // namespace fusionllm

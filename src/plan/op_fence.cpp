@@ -3,11 +3,10 @@
 
 #include "fusionllm/plan/device_groups.hpp"
 #include "fusionllm/plan/device_order.hpp"
+#include "fusionllm/plan/local_search.hpp"
 #include "fusionllm/plan/partition.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/units.hpp"
-
-#include "local_search.hpp"
 
 namespace fusionllm {
 namespace {
@@ -213,7 +212,7 @@ Placement place_op_fence(const CostModel& model,
     const auto evaluate = [&](const Placement& placement) {
         return estimate_step_s(model, placement, options);
     };
-    return detail::improve_placement(
+    return improve_placement(
         candidates.best(),
         model.num_devices(),
         evaluate,

@@ -25,3 +25,22 @@ set_tests_properties(bench/pipeline/1 bench/pipeline/2 PROPERTIES
 # One thread, same numbers: the two loops must compute the same thing.
 set_tests_properties(bench/pipeline/1 PROPERTIES
   PASS_REGULAR_EXPRESSION "losses differ by ([0-9.]+e-(0[6-9]|[1-9])|0.0e.00)")
+
+# The sizes are tiny and the machine may be busy: no figure is looked at.
+add_executable(bench_estimator ${CMAKE_CURRENT_LIST_DIR}/estimator.cpp)
+target_compile_options(bench_estimator PRIVATE -Wall -Wextra -Werror)
+target_link_libraries(bench_estimator PRIVATE
+  fusionllm_runtime fusionllm_sim CLI11::CLI11)
+add_test(NAME bench/estimator/ops
+  COMMAND bench_estimator --quick --repeat 1 ops)
+add_test(NAME bench/estimator/step
+  COMMAND bench_estimator --quick --repeat 1 step --layers 2 --width 16
+          --heads 2 --context 8 --micro-batches 2)
+set_tests_properties(bench/estimator/ops bench/estimator/step PROPERTIES
+  LABELS unit TIMEOUT 60)
+
+add_executable(bench_planner ${CMAKE_CURRENT_LIST_DIR}/planner.cpp)
+target_compile_options(bench_planner PRIVATE -Wall -Wextra -Werror)
+target_link_libraries(bench_planner PRIVATE fusionllm_sim)
+add_test(NAME bench/planner COMMAND bench_planner --quick)
+set_tests_properties(bench/planner PROPERTIES LABELS unit TIMEOUT 60)

@@ -4,7 +4,7 @@
 
 #include "fusionllm/plan/plan.hpp"
 
-namespace fusionllm::detail {
+namespace fusionllm {
 
 //! Seconds of a step; infinite for a placement that does not fit.
 using Evaluate = std::function<double(const Placement&)>;
@@ -20,4 +20,4 @@ Placement improve_placement(Placement placement,
                             const Evaluate& evaluate,
                             std::size_t max_evaluations);
 
-}  // namespace fusionllm::detail
+}  // namespace fusionllm

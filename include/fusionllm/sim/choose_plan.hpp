@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fusionllm/plan/partition.hpp"
+#include "fusionllm/plan/plan.hpp"
+#include "fusionllm/sim/timeline.hpp"
+
+namespace fusionllm {
+
+//! What is asked of a plan.
+struct PlanRequest {
+    std::string partition = "op_fence";
+    //! "gpipe", "1f1b" (the classic depth), "1f1b_deep" (as deep as links need
+    //! and memory allows) or "auto" (the fastest of them).
+    std::string schedule = "1f1b";
+    int micro_batches = 1;
+    DeviceOrder device_order = DeviceOrder::given;
+    std::uint64_t seed = 1;
+
+    friend bool operator==(const PlanRequest&, const PlanRequest&) = default;
+};
+
+//! The names that `PlanRequest::schedule` takes.
+const std::vector<std::string>& schedule_request_names();
+
+//! A plan and the step that it promises.
+struct PlannedStep {
+    Plan plan;
+    StepCosts costs;
+    Timeline timeline;
+};
+
+/*!
+ * The plan of least simulated step time for a request, among the placements of
+ * its partition and the schedules that it allows, memory respected.
+ *
+ * "op_fence" looks at its placements for each kind of schedule and at all
+ * baselines, under each schedule, then moves cuts of the best while the
+ * simulator says that this helps; so it is never slower than a baseline with
+ * any of the schedules. Throws `InputError` for unknown names, and when nothing
+ * fits: which stage needs what, and what to try.
+ */
+PlannedStep choose_plan(const OpGraph& graph,
+                        const CostModel& model,
+                        const Topology& topology,
+                        const PlanRequest& request);
+
+//! The step that a given plan promises.
+PlannedStep simulate_plan(const Plan& plan, const CostModel& model);
+
+}  // namespace fusionllm

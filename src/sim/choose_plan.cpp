@@ -1,0 +1,226 @@
+#include "fusionllm/sim/choose_plan.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include <fmt/ranges.h>
+
+#include "fusionllm/plan/local_search.hpp"
+#include "fusionllm/plan/make_plan.hpp"
+#include "fusionllm/plan/schedule_depth.hpp"
+#include "fusionllm/plan/stage_report.hpp"
+#include "fusionllm/sim/simulate.hpp"
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/text.hpp"
+
+namespace fusionllm {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+// Actions and messages that the last search may simulate; a few tenths of a
+// second.
+constexpr double search_budget = 1e6;
+
+//! A schedule by the name that a plan has for it.
+struct ScheduleChoice {
+    std::string name = "1f1b";
+    std::vector<int> in_flight;  // as in `Plan`
+};
+
+//! A placement, how it is scheduled and what that takes.
+struct Candidate {
+    Placement placement;
+    ScheduleChoice schedule;
+    double step_s = infinity;
+};
+
+std::vector<int> memory_limits(const CostModel& model,
+                               const Placement& placement) {
+    std::vector<int> limits;
+    for (const StagePlacement& stage : placement.stages) {
+        limits.push_back(model.max_in_flight(stage.devices.at(0), stage.ops));
+    }
+    return limits;
+}
+
+class PlanSearch {
+public:
+    PlanSearch(const CostModel& model, const PlanRequest& request)
+        : model_(model), request_(request) {}
+
+    //! Simulate the placement under a schedule that the request names.
+    void offer(const Placement& placement, const std::string& schedule) {
+        Candidate candidate = time(placement, schedule);
+        if (candidate.step_s < best_.step_s) {
+            best_ = std::move(candidate);
+            best_request_ = schedule;
+        }
+    }
+
+    //! Move cuts of the best one, simulating each.
+    void improve() {
+        const double messages =
+            4.0 * request_.micro_batches *
+            static_cast<double>(best_.placement.stages.size());
+        improve_placement(
+            best_.placement,
+            model_.num_devices(),
+            [this](const Placement& placement) {
+                offer(placement, best_request_);
+                return time(placement, best_request_).step_s;
+            },
+            static_cast<std::size_t>(search_budget / messages / 2));
+    }
+
+    const Candidate& best() const { return best_; }
+
+private:
+    Candidate time(const Placement& placement,
+                   const std::string& schedule) const {
+        const auto limits = memory_limits(model_, placement);
+        const StepCosts costs = model_.step_costs(placement);
+        Candidate candidate{placement, {}, infinity};
+        const auto num_stages = static_cast<int>(placement.stages.size());
+        if (schedule == "1f1b_deep") {
+            if (std::ranges::any_of(limits, [](int n) { return n < 1; })) {
+                return candidate;
+            }
+            candidate.schedule.in_flight = choose_in_flight(
+                costs, model_.network(), request_.micro_batches, limits);
+        } else {
+            candidate.schedule.name = schedule;
+        }
+        const Schedule actions =
+            candidate.schedule.in_flight.empty()
+                ? make_schedule(schedule, num_stages, request_.micro_batches)
+                : make_1f1b(candidate.schedule.in_flight,
+                            request_.micro_batches);
+        for (int s = 0; s < num_stages; ++s) {
+            if (peak_in_flight(actions,
+                               StageId(static_cast<std::uint32_t>(s))) >
+                limits[static_cast<std::size_t>(s)]) {
+                return candidate;  // does not fit
+            }
+        }
+        candidate.step_s = simulate_step_s(actions, costs, model_.network());
+        return candidate;
+    }
+
+    const CostModel& model_;
+    const PlanRequest& request_;
+    Candidate best_;
+    std::string best_request_;
+};
+
+std::vector<std::string> schedules_of(const PlanRequest& request) {
+    const auto& names = schedule_request_names();
+    FUSIONLLM_VALIDATE(
+        std::ranges::find(names, request.schedule) != names.end(),
+        "there is no schedule '{}' (known: {}){}",
+        request.schedule,
+        fmt::join(names, ", "),
+        did_you_mean(request.schedule, names));
+    if (request.schedule == "auto") {
+        return {"1f1b", "1f1b_deep", "gpipe"};
+    }
+    return {request.schedule};
+}
+
+//! Placements of the partition; for OP-Fence also those of all baselines.
+std::vector<Placement> place(const CostModel& model,
+                             const PlanRequest& request,
+                             const std::string& schedule,
+                             std::optional<InputError>& problem) {
+    PlannerOptions options = planner_options(schedule, request.micro_batches);
+    options.device_order = request.device_order;
+    options.seed = request.seed;
+    std::vector<Placement> placements;
+    if (request.partition != "op_fence") {
+        placements.push_back(partition(request.partition, model, options));
+        return placements;
+    }
+    try {
+        placements.push_back(place_op_fence(model, options));
+    } catch (const InputError& error) {
+        problem = error;
+    }
+    if (model.num_devices() <= model.num_ops()) {
+        for (const auto planner :
+             {place_equal_flops, place_equal_ops, place_equal_memory}) {
+            placements.push_back(planner(model, options));
+        }
+    }
+    return placements;
+}
+
+//! Why the one placement of a baseline does not fit.
+std::string explain(const OpGraph& graph,
+                    const CostModel& model,
+                    const Topology& topology,
+                    const PlanRequest& request,
+                    const Placement& placement) {
+    const std::string schedule = request.schedule == "gpipe" ? "gpipe" : "1f1b";
+    const Plan plan = assemble_plan(
+        graph, topology, placement, schedule, request.micro_batches, {});
+    return find_memory_problem(report_stages(plan, graph, model, topology));
+}
+
+}  // namespace
+
+const std::vector<std::string>& schedule_request_names() {
+    static const std::vector<std::string> names = {
+        "1f1b", "1f1b_deep", "gpipe", "auto"};
+    return names;
+}
+
+PlannedStep simulate_plan(const Plan& plan, const CostModel& model) {
+    PlannedStep step{plan, model.step_costs(plan.placement), {}};
+    step.timeline = simulate(make_schedule(plan), step.costs, model.network());
+    return step;
+}
+
+PlannedStep choose_plan(const OpGraph& graph,
+                        const CostModel& model,
+                        const Topology& topology,
+                        const PlanRequest& request) {
+    FUSIONLLM_VALIDATE(request.micro_batches >= 1,
+                       "a step has {} micro-batches; it needs at least one",
+                       request.micro_batches);
+    const auto schedules = schedules_of(request);
+    PlanSearch search(model, request);
+    std::optional<InputError> problem;
+    std::vector<Placement> placements;
+    for (const std::string& schedule : schedules) {
+        for (Placement& placement : place(model, request, schedule, problem)) {
+            if (std::ranges::find(placements, placement) == placements.end()) {
+                placements.push_back(std::move(placement));
+            }
+        }
+    }
+    for (const Placement& placement : placements) {
+        for (const std::string& schedule : schedules) {
+            search.offer(placement, schedule);
+        }
+    }
+    if (search.best().step_s == infinity) {
+        if (problem) {
+            throw InputError(*problem);
+        }
+        throw InputError(
+            explain(graph, model, topology, request, placements.front()));
+    }
+    if (request.partition == "op_fence") {
+        search.improve();
+    }
+    const Candidate& best = search.best();
+    return simulate_plan(assemble_plan(graph,
+                                       topology,
+                                       best.placement,
+                                       best.schedule.name,
+                                       request.micro_batches,
+                                       best.schedule.in_flight),
+                         model);
+}
+
+}  // namespace fusionllm
