@@ -107,7 +107,8 @@ std::set<int> GradientExchange::other_holders(std::size_t parameter) const {
 
 void GradientExchange::send_own(ComputeThread& compute,
                                 Pipeline& pipeline,
-                                std::uint64_t step) const {
+                                std::uint64_t step,
+                                std::map<int, std::uint64_t>& sent) const {
     for (const Use& use : uses_) {
         const std::set<int> ranks = other_holders(use.parameter);
         if (use.local < 0 || ranks.empty()) {
@@ -124,6 +125,7 @@ void GradientExchange::send_own(ComputeThread& compute,
         compute.run(encode, [&] { pipeline.progress_sends(); });
         auto message = messages.begin();
         for (const int rank : ranks) {
+            sent[rank] += message->size();
             pipeline.send(rank,
                           {MessageKind::parameter_gradient, use.slot},
                           std::move(*message++));
@@ -155,13 +157,15 @@ at::Tensor GradientExchange::add_up(std::size_t parameter,
     return sum;
 }
 
-std::vector<at::Tensor> GradientExchange::sum(Transport& transport,
-                                              IdleWait& wait,
-                                              ComputeThread& compute,
-                                              Pipeline& pipeline,
-                                              std::uint64_t step) {
+std::vector<at::Tensor> GradientExchange::sum(
+    Transport& transport,
+    IdleWait& wait,
+    ComputeThread& compute,
+    Pipeline& pipeline,
+    std::uint64_t step,
+    std::map<int, std::uint64_t>& sent) {
     std::vector<Incoming> incoming = receive_others(transport, step);
-    send_own(compute, pipeline, step);
+    send_own(compute, pipeline, step, sent);
     for (Incoming& in : incoming) {
         wait.reset();
         while (!in.request.test()) {

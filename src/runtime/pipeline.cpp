@@ -126,6 +126,9 @@ void Pipeline::encode(Run& run,
         header.micro_batch = micro_batch;
         header.value = values[i].get();
         Buffer message = encode_message(header, tensors[i]);
+        auto& sent = is_forward ? run.result.sent.activations
+                                : run.result.sent.gradients;
+        sent[micro_batch] += message.size();
         // Masked attention holds -inf on purpose; gradients never do.
         if (bad.empty() &&
             has_unwanted(message,
@@ -235,6 +238,8 @@ PipelineResult Pipeline::execute(Run& run) {
     const StageSlice& slice = stage_.slice();
     const auto num_forwards = static_cast<int>(
         std::ranges::count(run.actions, ActionKind::forward, &Action::kind));
+    run.result.sent.activations.resize(num_forwards);
+    run.result.sent.gradients.resize(num_forwards);
     const int window = largest_in_flight(run.actions) + 1;
     const auto queue = [&](int source, MessageKind kind, ValueId value) {
         return ReceiveQueue(transport_,

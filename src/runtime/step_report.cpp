@@ -22,6 +22,12 @@ public:
         put(static_cast<std::uint32_t>(text.size()));
         bytes_ += text;
     }
+    void put_numbers(const std::vector<std::uint64_t>& numbers) {
+        put(static_cast<std::uint32_t>(numbers.size()));
+        for (const std::uint64_t number : numbers) {
+            put(number);
+        }
+    }
     std::string take() { return std::move(bytes_); }
 
 private:
@@ -40,6 +46,14 @@ public:
         return value;
     }
     std::string get_text() { return std::string(take(get<std::uint32_t>())); }
+    std::vector<std::uint64_t> get_numbers() {
+        const auto count = get<std::uint32_t>();
+        std::vector<std::uint64_t> numbers;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            numbers.push_back(get<std::uint64_t>());
+        }
+        return numbers;
+    }
 
 private:
     std::string_view take(std::size_t count) {
@@ -106,6 +120,14 @@ std::string pack(const StepReport& report) {
     writer.put_text(report.bad_op);
     writer.put_text(report.bad_activation);
     writer.put_text(report.bad_gradient);
+    writer.put_numbers(report.sent.activations);
+    writer.put_numbers(report.sent.gradients);
+    const auto& to_holders = report.sent.parameter_gradients;
+    writer.put(static_cast<std::uint32_t>(to_holders.size()));
+    for (const auto& [rank, bytes] : to_holders) {
+        writer.put(static_cast<std::int32_t>(rank));
+        writer.put(bytes);
+    }
     return writer.take();
 }
 
@@ -124,6 +146,13 @@ StepReport unpack_report(std::string_view bytes) {
     report.bad_op = reader.get_text();
     report.bad_activation = reader.get_text();
     report.bad_gradient = reader.get_text();
+    report.sent.activations = reader.get_numbers();
+    report.sent.gradients = reader.get_numbers();
+    const auto num_holders = reader.get<std::uint32_t>();
+    for (std::uint32_t i = 0; i < num_holders; ++i) {
+        const auto rank = reader.get<std::int32_t>();
+        report.sent.parameter_gradients[rank] = reader.get<std::uint64_t>();
+    }
     return report;
 }
 

@@ -12,6 +12,7 @@
 #include "fusionllm/runtime/batches.hpp"
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/runtime/pipeline.hpp"
+#include "fusionllm/sim/simulate.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "data_agreement.hpp"
@@ -57,6 +58,7 @@ struct Trainer::State {
     StepMetrics train_step();
     StepReport report(const PipelineResult& result);
     StepDecision decide_together(const StepReport& mine);
+    void count(const std::vector<StepReport>& reports);
     double evaluate();
     void save();
     std::vector<HostTensor> make_inputs(
@@ -88,6 +90,10 @@ struct Trainer::State {
     std::optional<SampleOrder> order;
     std::int64_t saved_step = -1;
     StopRequest stop = StopRequest::none;  // the last decision's
+    RankTraffic traffic;                   // root only
+    Schedule schedule;                     // root of an emulation only
+    double emulated_step_s = 0;
+    double emulated_s = 0;
 };
 
 Trainer::Trainer(Transport& transport,
@@ -109,6 +115,10 @@ std::int64_t Trainer::step() const {
     return state_->step;
 }
 
+const RankTraffic& Trainer::traffic() const {
+    return state_->traffic;
+}
+
 const SectionTimer& Trainer::sections() const {
     return state_->sections;
 }
@@ -124,6 +134,10 @@ void Trainer::State::start() {
         tokens_per_step =
             num_elements(setup.graph.value(signature.inputs.front()).type) *
             setup.plan.micro_batches;
+    }
+    if (is_root() && setup.emulation) {
+        schedule = make_schedule(setup.plan);
+        emulated_s = setup.emulation->begin_s;
     }
     if (role.stage) {
         worker = std::make_unique<Worker>(
@@ -189,8 +203,29 @@ StepReport Trainer::State::report(const PipelineResult& result) {
         report.bad_op = *bad_op;
         worker->stage().clear_bad_op();
     }
-    report.squares = worker->sum_gradients(step);
+    report.sent = result.sent;
+    report.squares =
+        worker->sum_gradients(step, report.sent.parameter_gradients);
     return report;
+}
+
+void Trainer::State::count(const std::vector<StepReport>& reports) {
+    std::vector<SentBytes> sent;
+    for (const StepReport& report : reports) {
+        sent.push_back(report.sent);
+    }
+    add_traffic(traffic, sent, role.rank_of_stage);
+    if (setup.emulation) {
+        emulated_step_s =
+            simulate_step_s(schedule,
+                            with_sent_bytes(setup.emulation->costs,
+                                            sent,
+                                            role.rank_of_stage,
+                                            setup.device_of_rank,
+                                            setup.plan.micro_batches),
+                            setup.emulation->network);
+        emulated_s += emulated_step_s;
+    }
 }
 
 StepDecision Trainer::State::decide_together(const StepReport& mine) {
@@ -201,6 +236,7 @@ StepDecision Trainer::State::decide_together(const StepReport& mine) {
         for (const std::string& bytes : packed) {
             reports.push_back(unpack_report(bytes));
         }
+        count(reports);
         answer = pack(decide(reports,
                              parameter_names,
                              setup.plan.micro_batches,
@@ -248,6 +284,10 @@ StepMetrics Trainer::State::train_step() {
     metrics.tokens_per_s =
         static_cast<double>(tokens_per_step) / metrics.step_s;
     metrics.skipped = decision.is_skipped != 0 ? decision.reason : "";
+    if (is_root() && setup.emulation) {
+        metrics.emulated_step_s = emulated_step_s;
+        metrics.emulated_s = emulated_s;
+    }
     stop = decision.stop;
     return metrics;
 }

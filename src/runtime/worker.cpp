@@ -148,12 +148,13 @@ PipelineResult Worker::evaluate(std::int64_t micro_batches,
 }
 
 std::vector<std::pair<std::uint32_t, double>> Worker::sum_gradients(
-    std::int64_t step) {
+    std::int64_t step, std::map<int, std::uint64_t>& sent) {
     gradients_ = exchange_->sum(transport_,
                                 wait_,
                                 compute_,
                                 *pipeline_,
-                                static_cast<std::uint64_t>(step));
+                                static_cast<std::uint64_t>(step),
+                                sent);
     std::vector<std::pair<std::uint32_t, double>> squares;
     run([&] {
         for (std::size_t i = 0; i < gradients_.size(); ++i) {

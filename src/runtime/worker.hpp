@@ -48,9 +48,10 @@ public:
     PipelineResult evaluate(std::int64_t micro_batches,
                             std::int64_t step,
                             const Pipeline::MakeInputs& make_inputs);
-    //! Add up the uses; (parameter, sum of squares) of those it owns.
+    //! Add up the uses; (parameter, sum of squares) of those it owns. Adds to
+    //! `sent`, by destination rank, the bytes of the messages.
     std::vector<std::pair<std::uint32_t, double>> sum_gradients(
-        std::int64_t step);
+        std::int64_t step, std::map<int, std::uint64_t>& sent);
     //! Apply the decision; forgets the gradients.
     void update(const StepDecision& decision, double learning_rate);
     //! Copies of parameters and optimizer state that this rank owns.

@@ -66,6 +66,9 @@ TrainingResult train(const TrainingCase& training) {
                                           training.model.vocabulary,
                                           0.001);
         };
+        if (training.emulate) {
+            setup.emulation = training.emulate(graph, plan);
+        }
         TrainerHooks hooks;
         hooks.load = training.load;
         hooks.on_step = [&](const StepMetrics& metrics) {
@@ -81,6 +84,9 @@ TrainingResult train(const TrainingCase& training) {
         Trainer trainer(
             transport, std::move(setup), training.options, std::move(hooks));
         trainer.run();
+        if (transport.rank() == 0) {
+            result.traffic = trainer.traffic();
+        }
     });
     return result;
 }

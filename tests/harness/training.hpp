@@ -25,12 +25,15 @@ struct TrainingCase {
     std::function<std::unique_ptr<Transport>(Transport&)> decorate;
     std::function<HostTensor(const std::string&)> load;  //!< a trainer's hook
     std::function<DatasetSplit()> load_data;  //!< in place of the sequences
+    //! What the steps are timed for, if given.
+    std::function<Emulation(const OpGraph&, const Plan&)> emulate;
 };
 
 //! Everything that the laws compare, bit by bit.
 struct TrainingResult {
     std::vector<StepMetrics> metrics;
     std::map<std::string, HostTensor> tensors;  //!< parameters and state
+    RankTraffic traffic;                        //!< as rank 0 counted it
 };
 
 //! A case with all that makes a law hard: dropout, tied embeddings, clipping.

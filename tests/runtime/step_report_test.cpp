@@ -25,6 +25,9 @@ StepReport make_report() {
     report.bad_op = "h.0.attn.softmax";
     report.bad_activation = "boundary value 'x'";
     report.bad_gradient = std::string("zero\0inside", 11);
+    report.sent.activations = {128, 1ull << 40, 0};
+    report.sent.gradients = {7};
+    report.sent.parameter_gradients = {{0, 5}, {47, 1ull << 50}};
     return report;
 }
 

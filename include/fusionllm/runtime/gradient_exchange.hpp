@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -25,12 +26,14 @@ public:
                      const RankRole& role,
                      const ParameterStore& parameters);
 
-    //! By `parameters.indices()`; undefined where no gradient came.
+    //! By `parameters.indices()`; undefined where no gradient came. Adds to
+    //! `sent`, by destination rank, the bytes of the messages.
     std::vector<at::Tensor> sum(Transport& transport,
                                 IdleWait& wait,
                                 ComputeThread& compute,
                                 Pipeline& pipeline,
-                                std::uint64_t step);
+                                std::uint64_t step,
+                                std::map<int, std::uint64_t>& sent);
 
     //! Whether this stage is the lowest that holds the parameter: it reports
     //! the norm and writes the checkpoint.
@@ -51,7 +54,8 @@ private:
                                          std::uint64_t step) const;
     void send_own(ComputeThread& compute,
                   Pipeline& pipeline,
-                  std::uint64_t step) const;
+                  std::uint64_t step,
+                  std::map<int, std::uint64_t>& sent) const;
     at::Tensor add_up(std::size_t parameter,
                       std::vector<Incoming>& incoming,
                       std::uint64_t step) const;

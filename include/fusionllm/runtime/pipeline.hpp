@@ -13,6 +13,7 @@
 #include "fusionllm/exec/stage.hpp"
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/runtime/compute_thread.hpp"
+#include "fusionllm/runtime/sent_bytes.hpp"
 
 namespace fusionllm {
 
@@ -27,6 +28,8 @@ struct PipelineResult {
     double loss_sum = 0;  //!< over the micro-batches, ascending; 0 elsewhere
     std::string bad_activation;  //!< first boundary value with a NaN, or ""
     std::string bad_gradient;    //!< first non-finite boundary gradient, or ""
+    //! To the neighbouring stages; the pipeline sends no others by itself.
+    SentBytes sent;
 };
 
 /*!

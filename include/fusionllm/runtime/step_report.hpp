@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fusionllm/comm/watchman.hpp"
+#include "fusionllm/runtime/sent_bytes.hpp"
 
 namespace fusionllm {
 
@@ -21,6 +22,7 @@ struct StepReport {
     std::string bad_op;
     std::string bad_activation;
     std::string bad_gradient;
+    SentBytes sent;
 
     friend bool operator==(const StepReport&, const StepReport&) = default;
 };

@@ -10,6 +10,7 @@
 #include "fusionllm/comm/transport.hpp"
 #include "fusionllm/data/text.hpp"
 #include "fusionllm/plan/plan.hpp"
+#include "fusionllm/runtime/emulation.hpp"
 #include "fusionllm/runtime/step_report.hpp"
 #include "fusionllm/runtime/train_options.hpp"
 #include "fusionllm/util/timing.hpp"
@@ -26,6 +27,10 @@ struct StepMetrics {
     double tokens_per_s = 0;
     std::optional<double> validation_loss;
     std::string skipped;  //!< why the update was left out; "" if it was not
+    //! What the step would have taken on the emulated devices and links, and
+    //! all steps so far, this one included.
+    std::optional<double> emulated_step_s;
+    std::optional<double> emulated_s;
 };
 
 //! A tensor by the name it has in a checkpoint.
@@ -73,6 +78,8 @@ struct TrainerSetup {
     std::function<DatasetSplit()> load_data;
     //! On the clock of `monotonic_s`; what is before counts as "launch".
     double begin_s = monotonic_s();
+    //! Time the steps for other devices and links; only the root's counts.
+    std::optional<Emulation> emulation = std::nullopt;
 };
 
 /*!
@@ -98,6 +105,8 @@ public:
     std::uint64_t data_hash() const;
     //! Updates tried so far.
     std::int64_t step() const;
+    //! Root only: bytes sent in the training steps of this run.
+    const RankTraffic& traffic() const;
     //! Every second of this rank since `begin_s`, by section.
     const SectionTimer& sections() const;
 
