@@ -85,6 +85,9 @@ public:
         for (const Parameter& parameter : graph_.signature().parameters) {
             keep(parameter.value);
         }
+        for (const Buffer& buffer : graph_.signature().buffers) {
+            keep(buffer.value);
+        }
         for (const Op& op : ops_) {
             std::ranges::for_each(op.outputs, keep);
         }

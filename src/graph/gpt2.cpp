@@ -1,11 +1,15 @@
 #include "fusionllm/graph/gpt2.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 
+#include <fmt/ranges.h>
+
 #include "fusionllm/graph/graph_builder.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/text.hpp"
 
 namespace fusionllm {
 namespace {
@@ -273,6 +277,38 @@ private:
 };
 
 }  // namespace
+
+const std::vector<std::string>& gpt2_sizes() {
+    static const std::vector<std::string> sizes{
+        "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"};
+    return sizes;
+}
+
+Gpt2Options published_gpt2(std::string_view size) {
+    struct Size {
+        std::int64_t layers;
+        std::int64_t width;
+        std::int64_t heads;
+    };
+    // In the order of the names.
+    constexpr Size published[] = {
+        {12, 768, 12}, {24, 1024, 16}, {36, 1280, 20}, {48, 1600, 25}};
+    const auto& sizes = gpt2_sizes();
+    const auto found = std::ranges::find(sizes, size);
+    FUSIONLLM_VALIDATE(found != sizes.end(),
+                       "there is no GPT-2 of size '{}'{}; the sizes are {}",
+                       size,
+                       did_you_mean(size, sizes),
+                       fmt::join(sizes, ", "));
+    const auto [layers, width, heads] = published[found - sizes.begin()];
+    Gpt2Options options;
+    options.layers = layers;
+    options.width = width;
+    options.heads = heads;
+    options.context = 1024;
+    options.vocabulary = 50257;
+    return options;
+}
 
 OpGraph make_gpt2(const Gpt2Options& options, std::int64_t micro_batch) {
     check(options, micro_batch);

@@ -38,6 +38,14 @@ ValueId GraphBuilder::add_parameter(const std::string& name,
     return value;
 }
 
+ValueId GraphBuilder::add_buffer(const std::string& name,
+                                 TensorType type,
+                                 Initializer initializer) {
+    const ValueId value = add_value(name, std::move(type));
+    signature_.buffers.push_back({name, value, initializer});
+    return value;
+}
+
 ValueId GraphBuilder::add_op(const std::string& name,
                              std::string_view target,
                              std::vector<Argument> arguments,

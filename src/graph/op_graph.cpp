@@ -58,6 +58,10 @@ void check_names(const std::vector<Value>& values,
     for (const Parameter& parameter : signature.parameters) {
         check_name(parameter_names, "parameter", parameter.name);
     }
+    // Files hold both under their names.
+    for (const Buffer& buffer : signature.buffers) {
+        check_name(parameter_names, "buffer", buffer.name);
+    }
 }
 
 //! Check that every value has one source.
@@ -91,7 +95,7 @@ public:
         for (std::size_t v = 0; v < values_.size(); ++v) {
             FUSIONLLM_VALIDATE(!sources_[v].empty(),
                                "value '{}' has no source; make it an input, a "
-                               "parameter or the output of an op",
+                               "parameter, a buffer or the output of an op",
                                values_[v].name);
         }
     }
@@ -110,6 +114,9 @@ void check_sources(const std::vector<Value>& values,
     }
     for (const Parameter& parameter : signature.parameters) {
         checker.add(parameter.value, "parameter '" + parameter.name + "'");
+    }
+    for (const Buffer& buffer : signature.buffers) {
+        checker.add(buffer.value, "buffer '" + buffer.name + "'");
     }
     for (const Op& op : ops) {
         const std::string user = "op '" + op.name + "'";
@@ -145,7 +152,7 @@ void check_signature(const std::vector<Value>& values,
     }
 }
 
-//! New id of every value: inputs, parameters, outputs of ops in order.
+//! New id of every value: inputs, parameters, buffers, outputs of ops in order.
 std::vector<ValueId> number_values(std::size_t num_values,
                                    const std::vector<Op>& ops,
                                    const GraphSignature& signature) {
@@ -156,6 +163,9 @@ std::vector<ValueId> number_values(std::size_t num_values,
     }
     for (const Parameter& parameter : signature.parameters) {
         new_ids[parameter.value.get()] = ValueId(next++);
+    }
+    for (const Buffer& buffer : signature.buffers) {
+        new_ids[buffer.value.get()] = ValueId(next++);
     }
     for (const Op& op : ops) {
         for (const ValueId output : op.outputs) {
@@ -175,7 +185,8 @@ OpGraph::OpGraph(std::string name,
       values_(values),
       producers_(values.size()),
       users_(values.size()),
-      parameter_(values.size()) {
+      parameter_(values.size()),
+      buffer_(values.size()) {
     check_names(values, ops, signature);
     check_sources(values, ops, signature);
     check_signature(values, signature);
@@ -213,6 +224,9 @@ void OpGraph::index_values() {
     for (std::size_t p = 0; p < signature_.parameters.size(); ++p) {
         parameter_[signature_.parameters[p].value.get()] = p;
     }
+    for (std::size_t b = 0; b < signature_.buffers.size(); ++b) {
+        buffer_[signature_.buffers[b].value.get()] = b;
+    }
 }
 
 std::optional<OpId> OpGraph::producer(ValueId id) const {
@@ -225,6 +239,10 @@ const std::vector<OpId>& OpGraph::users(ValueId id) const {
 
 std::optional<std::size_t> OpGraph::parameter_index(ValueId id) const {
     return parameter_.at(id.get());
+}
+
+std::optional<std::size_t> OpGraph::buffer_index(ValueId id) const {
+    return buffer_.at(id.get());
 }
 
 }  // namespace fusionllm

@@ -41,7 +41,7 @@ Initializer::Kind parse_kind(std::string_view word) {
     const auto* found = std::ranges::find(
         kinds, word, &std::pair<std::string_view, Kind>::first);
     FUSIONLLM_VALIDATE(found != std::end(kinds),
-                       "'{}' is not a way to start a parameter; use zeros, "
+                       "'{}' is not a way to start a tensor; use zeros, "
                        "ones, normal(scale) or uniform(scale)",
                        word);
     return found->second;
@@ -109,6 +109,8 @@ private:
             ++signature_.num_labels;
         } else if (keyword == "parameter") {
             parse_parameter(reader);
+        } else if (keyword == "buffer") {
+            parse_buffer(reader);
         } else if (keyword == "loss") {
             FUSIONLLM_VALIDATE(!signature_.loss,
                                "the graph has a loss already");
@@ -120,13 +122,14 @@ private:
         } else {
             throw InputError(fmt::format(
                 "'{}' is no statement{}; a line begins with graph, input, "
-                "label, parameter, loss, output or a %value",
+                "label, parameter, buffer, loss, output or a %value",
                 keyword,
                 did_you_mean(keyword,
                              {"graph",
                               "input",
                               "label",
                               "parameter",
+                              "buffer",
                               "loss",
                               "output"})));
         }
@@ -136,18 +139,31 @@ private:
         Parameter parameter{
             reader.read_name("the name of a parameter"), ValueId(0), {}, true};
         parameter.value = parse_definition(reader);
-        parameter.initializer.kind = parse_kind(reader.read_word("zeros"));
-        if (reader.accept('(')) {
-            parameter.initializer.scale =
-                parse_number<double>(reader.read_word("a number"));
-            reader.expect(')');
-        }
+        parameter.initializer = parse_initializer(reader);
         const std::string_view decay = reader.read_word("decay or no_decay");
         FUSIONLLM_VALIDATE(decay == "decay" || decay == "no_decay",
                            "'{}' is neither decay nor no_decay",
                            decay);
         parameter.has_weight_decay = decay == "decay";
         signature_.parameters.push_back(std::move(parameter));
+    }
+
+    void parse_buffer(LineReader& reader) {
+        Buffer buffer{reader.read_name("the name of a buffer"), ValueId(0), {}};
+        buffer.value = parse_definition(reader);
+        buffer.initializer = parse_initializer(reader);
+        signature_.buffers.push_back(std::move(buffer));
+    }
+
+    static Initializer parse_initializer(LineReader& reader) {
+        Initializer initializer;
+        initializer.kind = parse_kind(reader.read_word("zeros"));
+        if (reader.accept('(')) {
+            initializer.scale =
+                parse_number<double>(reader.read_word("a number"));
+            reader.expect(')');
+        }
+        return initializer;
     }
 
     void parse_op(LineReader& reader) {

@@ -28,14 +28,18 @@ StageSlice make_slice(const OpGraph& graph, OpRange ops) {
                      values_across(graph, ops.begin),
                      values_across(graph, ops.end),
                      {},
+                     {},
                      {}};
     std::set<ValueId> user_inputs;
+    std::set<std::size_t> buffers;
     for (std::size_t i = ops.begin; i < ops.end; ++i) {
         const OpId op(static_cast<std::uint32_t>(i));
         std::set<std::size_t> parameters;
         for (const ValueId value : used_values(graph.op(op))) {
             if (const auto parameter = graph.parameter_index(value)) {
                 parameters.insert(*parameter);
+            } else if (const auto buffer = graph.buffer_index(value)) {
+                buffers.insert(*buffer);
             } else if (!graph.producer(value)) {
                 user_inputs.insert(value);
             }
@@ -45,6 +49,7 @@ StageSlice make_slice(const OpGraph& graph, OpRange ops) {
         }
     }
     slice.user_inputs.assign(user_inputs.begin(), user_inputs.end());
+    slice.buffers.assign(buffers.begin(), buffers.end());
     return slice;
 }
 

@@ -73,14 +73,25 @@ std::string write_value(const OpGraph& graph, ValueId id) {
     return ArgumentWriter(graph)(id) + ' ' + to_text(graph.value(id).type);
 }
 
+std::string write_initializer(const Initializer& initializer) {
+    const auto [kind, scale] = initializer;
+    return initializer_names[static_cast<int>(kind)] +
+           (scale == 0 ? "" : '(' + write_double(scale) + ')');
+}
+
 std::string write_parameter(const OpGraph& graph, const Parameter& parameter) {
-    const auto [kind, scale] = parameter.initializer;
-    return fmt::format("parameter {} {} {}{} {}\n",
+    return fmt::format("parameter {} {} {} {}\n",
                        write_name(parameter.name),
                        write_value(graph, parameter.value),
-                       initializer_names[static_cast<int>(kind)],
-                       scale == 0 ? "" : '(' + write_double(scale) + ')',
+                       write_initializer(parameter.initializer),
                        parameter.has_weight_decay ? "decay" : "no_decay");
+}
+
+std::string write_buffer(const OpGraph& graph, const Buffer& buffer) {
+    return fmt::format("buffer {} {} {}\n",
+                       write_name(buffer.name),
+                       write_value(graph, buffer.value),
+                       write_initializer(buffer.initializer));
 }
 
 std::string write_op(const OpGraph& graph, const Op& op) {
@@ -114,6 +125,9 @@ std::string to_text(const OpGraph& graph) {
     }
     for (const Parameter& parameter : signature.parameters) {
         text += write_parameter(graph, parameter);
+    }
+    for (const Buffer& buffer : signature.buffers) {
+        text += write_buffer(graph, buffer);
     }
     for (const Op& op : graph.ops()) {
         text += write_op(graph, op);

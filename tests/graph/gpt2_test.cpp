@@ -29,29 +29,31 @@ const Parameter& find_parameter(const OpGraph& graph, const std::string& name) {
     throw std::out_of_range("no parameter is named " + name);
 }
 
-Gpt2Options published(std::int64_t layers,
-                      std::int64_t width,
-                      std::int64_t heads) {
-    return {.layers = layers,
-            .width = width,
-            .heads = heads,
-            .context = 1024,
-            .vocabulary = 50257};
+TEST(Gpt2, has_as_many_parameters_as_the_published_models) {
+    const auto count = [](const std::string& size) {
+        return count_parameters(make_gpt2(published_gpt2(size), 1));
+    };
+
+    EXPECT_EQ(count("gpt2"), 124'439'808);
+    EXPECT_EQ(count("gpt2-medium"), 354'823'168);
+    EXPECT_EQ(count("gpt2-large"), 774'030'080);
+    EXPECT_EQ(count("gpt2-xl"), 1'557'611'200);
 }
 
-TEST(Gpt2, has_as_many_parameters_as_the_published_models) {
-    EXPECT_EQ(count_parameters(make_gpt2(published(12, 768, 12), 1)),
-              124'439'808);
-    EXPECT_EQ(count_parameters(make_gpt2(published(24, 1024, 16), 1)),
-              354'823'168);
-    EXPECT_EQ(count_parameters(make_gpt2(published(36, 1280, 20), 1)),
-              774'030'080);
-    EXPECT_EQ(count_parameters(make_gpt2(published(48, 1600, 25), 1)),
-              1'557'611'200);
+TEST(Gpt2, says_which_sizes_were_published) {
+    try {
+        published_gpt2("gpt2-xxl");
+        FAIL() << "no error";
+    } catch (const InputError& error) {
+        EXPECT_EQ(std::string(error.what()),
+                  "there is no GPT-2 of size 'gpt2-xxl'; did you mean "
+                  "'gpt2-xl'?; the sizes are gpt2, gpt2-medium, gpt2-large, "
+                  "gpt2-xl");
+    }
 }
 
 TEST(Gpt2, has_a_head_of_its_own_if_embeddings_are_not_tied) {
-    Gpt2Options options = published(12, 768, 12);
+    Gpt2Options options = published_gpt2("gpt2");
     options.tie_embeddings = false;
 
     const OpGraph graph = make_gpt2(options, 1);

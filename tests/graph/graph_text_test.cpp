@@ -37,6 +37,9 @@ TEST(GraphText, is_one_op_a_line) {
     const ValueId labels = builder.add_label("labels", {DType::i64, {8}});
     const ValueId w = builder.add_parameter(
         "w", {DType::f32, {2, 4}}, {Initializer::Kind::normal, 0.02});
+    builder.add_buffer("mean", {DType::f32, {2}}, {});
+    builder.add_buffer(
+        "my noise", {DType::f32, {2}}, {Initializer::Kind::uniform, 0.5});
     const ValueId y = builder.add_op(
         "y", "aten::linear", {x, w, NoArgument{}}, {DType::f32, {8, 2}});
     builder.set_loss(builder.add_op("my loss",
@@ -50,6 +53,8 @@ TEST(GraphText, is_one_op_a_line) {
               "input %x f32[8,4]\n"
               "label %labels i64[8]\n"
               "parameter w %w f32[2,4] normal(0.02) decay\n"
+              "buffer mean %mean f32[2] zeros\n"
+              "buffer \"my noise\" %\"my noise\" f32[2] uniform(0.5)\n"
               "%y f32[8,2] = y aten::linear(%x, %w, None)\n"
               "%\"my loss\" f32[] = \"my loss\" "
               "aten::nll_loss_nd(%y, %labels, None)\n"
@@ -200,6 +205,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadText{"graph g\nparameter w %w f32[4] normal(x) decay", "'x'"},
         BadText{"graph g\nparameter w %w f32[4] gauss decay", "'gauss'"},
         BadText{"graph g\nparameter w %w f32[4] zeros often", "'often'"},
+        BadText{"graph g\nbufer b %b f32[4] zeros", "did you mean 'buffer'"},
+        BadText{"graph g\nbuffer b %b f32[4] zeros decay",
+                "end of the line before 'decay'"},
+        BadText{"graph g\nbuffer b %b f32[4] zeros\n"
+                "parameter b %p f32[4] zeros decay",
+                "are named 'b'"},
         BadText{"graph g\nlabel %l f32[4]\ninput %x f32[4]",
                 "line 3 of the graph: an input comes after a label"},
         BadText{"graph g\n%y f32[4] = y aten::relu(%y)", "'y', 'y'"}));

@@ -293,6 +293,23 @@ TEST(OpGraph, refuses_a_value_made_twice_and_names_both_ops) {
         << error;
 }
 
+TEST(OpGraph, numbers_buffers_after_parameters) {
+    GraphBuilder builder("buffers");
+    const TensorType type{DType::f32, {4}};
+    const ValueId b = builder.add_buffer("b", type, {});
+    const ValueId x = builder.add_input("x", type);
+    const ValueId w = builder.add_parameter("w", type, {});
+    builder.add_op("y", "aten::addcmul", {b, x, w}, type);
+
+    const OpGraph graph = builder.build();
+
+    EXPECT_EQ(graph.signature().inputs[0], ValueId(0));
+    EXPECT_EQ(graph.signature().parameters[0].value, ValueId(1));
+    EXPECT_EQ(graph.signature().buffers[0].value, ValueId(2));
+    EXPECT_EQ(graph.op(OpId(0)).arguments[0], Argument(ValueId(2)));
+    EXPECT_FALSE(graph.producer(ValueId(2)));
+}
+
 TEST(OpGraph, refuses_a_value_that_nothing_makes) {
     Parts parts = make_line();
     parts.values.push_back({"orphan", row});

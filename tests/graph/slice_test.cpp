@@ -69,6 +69,28 @@ TEST(Slice, names_the_inputs_and_parameters_that_its_ops_read) {
     EXPECT_EQ(slice.parameter_uses, (std::vector<ParameterUse>{{0, OpId(4)}}));
 }
 
+TEST(Slice, holds_the_buffers_that_its_ops_read) {
+    GraphBuilder builder("buffers");
+    ValueId x = builder.add_input("x", row);
+    const ValueId unused = builder.add_buffer("unused", row, {});
+    const ValueId mean = builder.add_buffer("mean", row, {});
+    x = builder.add_op("a", "aten::relu", {x}, row);
+    x = builder.add_op("b", "aten::mul.Tensor", {x, mean}, row);
+    builder.set_output(x);
+    const OpGraph graph = builder.build();
+
+    const StageSlice first = make_slice(graph, {0, 1});
+    const StageSlice second = make_slice(graph, {1, 2});
+
+    EXPECT_TRUE(first.buffers.empty());
+    EXPECT_EQ(second.buffers, std::vector<std::size_t>{1});
+    EXPECT_TRUE(second.user_inputs.empty()) << "no data set has them";
+    EXPECT_EQ(names_of(graph, second.inputs), Names{"a"});
+    EXPECT_EQ(graph.buffer_index(graph.signature().buffers[1].value), 1u);
+    EXPECT_EQ(graph.value(graph.signature().buffers[0].value).name, "unused");
+    EXPECT_FALSE(graph.parameter_index(unused));
+}
+
 TEST(Slice, without_ops_relays_all) {
     const OpGraph graph = make_skip();
 

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "fusionllm/graph/op_graph.hpp"
 
@@ -18,6 +21,12 @@ struct Gpt2Options {
 
     friend bool operator==(const Gpt2Options&, const Gpt2Options&) = default;
 };
+
+//! "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl".
+const std::vector<std::string>& gpt2_sizes();
+//! The published model of this size, without dropout; throws `InputError` with
+//! the nearest right spelling.
+Gpt2Options published_gpt2(std::string_view size);
 
 /*!
  * GPT-2 with its loss, for micro-batches of `micro_batch` samples.

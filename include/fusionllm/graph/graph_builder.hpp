@@ -10,7 +10,7 @@
 namespace fusionllm {
 
 /*!
- * Collects the inputs, parameters and ops of a graph one by one.
+ * Collects the inputs, parameters, buffers and ops of a graph one by one.
  *
  * A value is named like the op that makes it, "name:i" if it makes several. The
  * types of outputs are given, not derived: nothing here knows the operators.
@@ -33,6 +33,10 @@ public:
     ValueId add_parameter(const std::string& name,
                           TensorType type,
                           Initializer initializer);
+
+    ValueId add_buffer(const std::string& name,
+                       TensorType type,
+                       Initializer initializer);
 
     //! One call; `target` with its overload, e.g. "aten::transpose.int".
     ValueId add_op(const std::string& name,

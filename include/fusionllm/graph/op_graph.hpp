@@ -30,6 +30,19 @@ struct Parameter {
 };
 
 /*!
+ * A tensor that belongs to the model but is not trained: it has no gradient,
+ * and ops may change it in place, such as the running mean of a batch norm.
+ * Like a parameter, every rank that uses it holds it.
+ */
+struct Buffer {
+    std::string name;  //!< the model's own, e.g. "bn1.running_mean"
+    ValueId value;
+    Initializer initializer;
+
+    friend bool operator==(const Buffer&, const Buffer&) = default;
+};
+
+/*!
  * What the values of a graph without a producer are, and what comes out.
  *
  * `inputs` are given for every micro-batch, in the order of the data set's
@@ -41,6 +54,7 @@ struct GraphSignature {
     std::size_t num_labels = 0;
     std::optional<ValueId> loss;    //!< scalar f32
     std::optional<ValueId> output;  //!< e.g. logits (B, T, V)
+    std::vector<Buffer> buffers;
 
     friend bool operator==(const GraphSignature&,
                            const GraphSignature&) = default;
@@ -50,18 +64,18 @@ struct GraphSignature {
  * A network as a directed acyclic graph of operators (OP-DAG).
  *
  * Immutable and checked when built: every value has exactly one source (an op,
- * an input or a parameter), names are unique, there is no cycle. The ops stand
- * in *canonical order*, a topological order that is a function of the graph
- * alone (not of the order in which ops and values were given) and keeps the
- * bytes of live values low: ready ops are taken one by one, each time the one
- * that leaves the fewest live bytes, ties by name; ops that read no made value
- * come after those that do, the one farthest from the end first. An op that
- * does not depend on both an input and a parameter (a constant mask, labels
- * given another shape) waits until just before its first user, so that its
- * output does not cross the cuts before. Values are numbered as they come:
- * inputs, parameters, outputs of ops in order; so equal graphs compare equal.
- * Stages are contiguous in this order, and gradient sums, clipping and random
- * keys follow it: so numbers never depend on a plan.
+ * an input, a parameter or a buffer), names are unique, there is no cycle. The
+ * ops stand in *canonical order*, a topological order that is a function of the
+ * graph alone (not of the order in which ops and values were given) and keeps
+ * the bytes of live values low: ready ops are taken one by one, each time the
+ * one that leaves the fewest live bytes, ties by name; ops that read no made
+ * value come after those that do, the one farthest from the end first. An op
+ * that does not depend on both an input and a parameter (a constant mask,
+ * labels given another shape) waits until just before its first user, so that
+ * its output does not cross the cuts before. Values are numbered as they come:
+ * inputs, parameters, buffers, outputs of ops in order; so equal graphs compare
+ * equal. Stages are contiguous in this order, and gradient sums, clipping and
+ * random keys follow it: so numbers never depend on a plan.
  *
  * Throws `InputError` for a graph that is not one.
  */
@@ -80,7 +94,7 @@ public:
 
     const Value& value(ValueId id) const { return values_.at(id.get()); }
     const Op& op(OpId id) const { return ops_.at(id.get()); }
-    //! The op that makes the value, or none for inputs and parameters.
+    //! The op that makes the value, or none for inputs, parameters, buffers.
     std::optional<OpId> producer(ValueId id) const;
     //! Ops that read the value, ascending, without repeats.
     const std::vector<OpId>& users(ValueId id) const;
@@ -88,6 +102,8 @@ public:
     bool has_gradient(ValueId id) const { return has_gradient_.at(id.get()); }
     //! Position in `signature().parameters`, or none.
     std::optional<std::size_t> parameter_index(ValueId id) const;
+    //! Position in `signature().buffers`, or none.
+    std::optional<std::size_t> buffer_index(ValueId id) const;
 
     friend bool operator==(const OpGraph&, const OpGraph&) = default;
 
@@ -101,6 +117,7 @@ private:
     std::vector<std::optional<OpId>> producers_;         // by value
     std::vector<std::vector<OpId>> users_;               // by value
     std::vector<std::optional<std::size_t>> parameter_;  // by value
+    std::vector<std::optional<std::size_t>> buffer_;     // by value
     std::vector<bool> has_gradient_;                     // by value
 };
 
@@ -111,6 +128,7 @@ private:
  *     input %x f32[8,4]
  *     label %labels i64[8]
  *     parameter w %w f32[2,4] normal(0.02) decay
+ *     buffer running_mean %mean f32[2] zeros
  *     %y f32[8,2] = y aten::linear(%x, %w, None)
  *     output %y
  *
@@ -128,7 +146,7 @@ std::uint64_t graph_hash(const OpGraph& graph);
 /*!
  * The graph as it runs without training: dropout removed (a mask op and its
  * product become the unmasked value), training flags of batch norm off.
- * Parameters keep their names.
+ * Parameters and buffers keep their names.
  */
 OpGraph evaluation_form(const OpGraph& graph);
 

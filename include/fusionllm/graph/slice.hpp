@@ -20,7 +20,8 @@ struct OpRange {
  * Values that cross the cut before op number `cut`, ascending by id.
  *
  * Made by an earlier op, read by a later one: also those that only pass
- * through. Inputs and parameters never cross: ranks that use them hold them.
+ * through. Inputs, parameters and
+ * buffers never cross: ranks that use them hold them.
  */
 std::vector<ValueId> values_across(const OpGraph& graph, std::size_t cut);
 
@@ -44,6 +45,8 @@ struct StageSlice {
     std::vector<ValueId> outputs;  //!< boundary values to the stage after
     std::vector<ValueId> user_inputs;  //!< graph inputs that its ops read
     std::vector<ParameterUse> parameter_uses;  //!< ascending (op, parameter)
+    std::vector<std::size_t>
+        buffers;  //!< positions in the signature, ascending
 
     friend bool operator==(const StageSlice&, const StageSlice&) = default;
 };
