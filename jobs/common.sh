@@ -17,6 +17,15 @@ build_jobs() {
     echo $((cores < by_memory ? cores : by_memory))
 }
 
+# Let Open MPI's ranks end a step and write a checkpoint when mpirun is told to
+# end: it waits so many seconds before it tells them, and again before it kills
+# them. A run that fails takes as long to end, so no test asks for this; with
+# more than 4, mpirun may take over 10 s to end after a rank has died.
+give_time_to_stop() {
+    export OMPI_MCA_odls_base_sigkill_timeout
+    : "${OMPI_MCA_odls_base_sigkill_timeout:=4}"
+}
+
 group=
 
 # Run a command in a process group of its own, without a terminal, so that a
@@ -39,7 +48,7 @@ end_group() {
         return 0
     fi
     kill -TERM -- "-$group" 2>/dev/null || true
-    for ((tries = 0; tries < 100; ++tries)); do
+    for ((tries = 0; tries < 150; ++tries)); do
         kill -0 -- "-$group" 2>/dev/null || return 0
         sleep 0.1
     done

@@ -35,6 +35,8 @@ if mpirun --version | grep -qE 'Open MPI|OpenRTE'; then
     mpi_options+=(--oversubscribe --bind-to none)
 fi
 
+give_time_to_stop
+
 title "Train: mpirun ${mpi_options[*]} $program inputs/quickstart.toml"
 run_group mpirun "${mpi_options[@]}" "$program" inputs/quickstart.toml \
     --overwrite
