@@ -27,8 +27,10 @@ struct MeasureOptions {
  * memory and caches as in training. An op's backward goes from when the
  * gradient of its output is there until that of the next op's is; adding the
  * gradients of a value's several users counts, adding up parameter gradients
- * over micro-batches does not. All activations of a micro-batch and the
- * parameters must fit the device. Set threads and memory before
+ * over micro-batches does not. On the host with one thread the times are
+ * processor times, so that other programs disturb less. All activations of a
+ * micro-batch and the parameters must fit the device. Set threads and memory
+ * before
  * (`set_num_threads`, `keep_freed_memory`), and let Kokkos live.
  *
  * \param inputs by `graph.signature().inputs`

@@ -105,7 +105,33 @@ DeviceKind calibrate(const std::vector<Sample>& samples,
     for (const Sample& sample : samples) {
         add_new(ops, measure_ops(sample.graph, sample.inputs, options));
     }
-    return fit_device_kind(std::move(known), ops);
+    return rounded(fit_device_kind(std::move(known), ops));
+}
+
+//! Measurements are not better than this, and files stay short.
+double rounded(double number) {
+    return std::stod(fmt::format("{:.3e}", number));
+}
+
+DeviceKind rounded(DeviceKind device) {
+    for (double* number : {&device.flops_per_s,
+                           &device.memory_bandwidth_bytes_per_s,
+                           &device.op_overhead_s,
+                           &device.copy_bytes_per_s,
+                           &device.update_bytes_per_s}) {
+        *number = rounded(*number);
+    }
+    for (std::size_t kind = 0; kind < num_op_kinds; ++kind) {
+        device.forward_efficiency[kind] =
+            rounded(device.forward_efficiency[kind]);
+        device.backward_efficiency[kind] =
+            rounded(device.backward_efficiency[kind]);
+    }
+    for (MeasuredOp& op : device.measured) {
+        op.forward_s = rounded(op.forward_s);
+        op.backward_s = rounded(op.backward_s);
+    }
+    return device;
 }
 
 //! Seconds of the ops of a kind, both directions, and how many there are.
