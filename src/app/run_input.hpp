@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fusionllm/graph/gpt2.hpp"
+#include "fusionllm/graph/resnet.hpp"
 #include "fusionllm/runtime/train_options.hpp"
 #include "fusionllm/topology/topology_spec.hpp"
 
@@ -57,7 +58,11 @@ struct PlanSection {
 struct RunInput {
     RunSection run;
     std::string model_kind = "gpt2";
-    Gpt2Options model;
+    //! "gpt2-xl", "resnet101"; empty: no published one. Once resolved, what it
+    //! says is in `model` or `resnet` too.
+    std::string model_size;
+    Gpt2Options model;     //!< of kind "gpt2"
+    ResnetOptions resnet;  //!< of kind "resnet"
     DataSection data;
     TrainOptions train;  //!< [train] and [checkpoint]; seed, output from [run]
     std::int64_t micro_batches = 4;  //!< train.micro_batches

@@ -1,5 +1,10 @@
 #include "app/run_input_check.hpp"
 
+#include <algorithm>
+#include <initializer_list>
+
+#include <fmt/ranges.h>
+
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm::detail {
@@ -26,7 +31,46 @@ void check_run(const RunSection& run, const FindPlace& place) {
         run.name);
 }
 
-void check_model(const RunInput& input, const FindPlace& place) {
+//! Keys of the other kind must be as they were.
+template <class Options>
+void check_unused(const RunInput& input,
+                  const Options& options,
+                  std::initializer_list<std::string_view> keys,
+                  const FindPlace& place) {
+    if (options == Options()) {
+        return;
+    }
+    const std::string nowhere = place("model", "");
+    for (const std::string_view key : keys) {
+        FUSIONLLM_VALIDATE(place("model", key) == nowhere,
+                           "{}: '{}' in [model] has no effect with kind = "
+                           "\"{}\"; leave it out",
+                           place("model", key),
+                           key,
+                           input.model_kind);
+    }
+}
+
+void check_resnet(const RunInput& input, const FindPlace& place) {
+    FUSIONLLM_VALIDATE(!input.model_size.empty(),
+                       "{}: 'size' in [model] is missing for kind = "
+                       "\"resnet\"; give one of {}",
+                       place("model", "size"),
+                       fmt::join(resnet_sizes(), ", "));
+    check_unused(input,
+                 input.model,
+                 {"layers",
+                  "width",
+                  "heads",
+                  "context",
+                  "vocabulary",
+                  "dropout",
+                  "tie_embeddings"},
+                 place);
+}
+
+void check_gpt2(const RunInput& input, const FindPlace& place) {
+    check_unused(input, input.resnet, {"classes", "image", "stem"}, place);
     const Gpt2Options& model = input.model;
     FUSIONLLM_VALIDATE(
         model.width % model.heads == 0,
@@ -43,9 +87,19 @@ void check_model(const RunInput& input, const FindPlace& place) {
         model.vocabulary);
 }
 
-void check_data(const DataSection& data, const FindPlace& place) {
+void check_model(const RunInput& input, const FindPlace& place) {
+    if (input.model_kind == "resnet") {
+        check_resnet(input, place);
+    } else {
+        check_gpt2(input, place);
+    }
+}
+
+void check_data(const RunInput& input, const FindPlace& place) {
+    const DataSection& data = input.data;
     FUSIONLLM_VALIDATE(
-        data.kind != "text" || !data.path.empty(),
+        input.model_kind == "resnet" || data.kind != "text" ||
+            !data.path.empty(),
         "{}: 'path' in [data] is missing; name text files or folders, or set "
         "kind = \"synthetic\"",
         place("data", "path"));
@@ -85,10 +139,19 @@ void check_train(const RunInput& input, const FindPlace& place) {
 
 }  // namespace
 
+std::string other_kind_hint(const RunInput& input) {
+    const bool is_resnet = input.model_kind == "resnet";
+    const auto& others = is_resnet ? gpt2_sizes() : resnet_sizes();
+    return std::ranges::find(others, input.model_size) == others.end()
+               ? ""
+               : fmt::format("; it is one of kind = \"{}\"",
+                             is_resnet ? "gpt2" : "resnet");
+}
+
 void check_run_input(const RunInput& input, const FindPlace& place) {
     check_run(input.run, place);
     check_model(input, place);
-    check_data(input.data, place);
+    check_data(input, place);
     check_train(input, place);
 }
 

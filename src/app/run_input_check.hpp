@@ -15,6 +15,9 @@ using FindPlace =
 //! What no key can say alone; throws `InputError` that starts with the place.
 void check_run_input(const RunInput& input, const FindPlace& place);
 
+//! "; it is of kind = \"resnet\"" if the model's size is one of another kind.
+std::string other_kind_hint(const RunInput& input);
+
 //! Data and plan files exist.
 void check_files(const RunInput& input, const FindPlace& place);
 

@@ -2,6 +2,7 @@
 
 #include "app/run_input.hpp"
 #include "app/run_input_rules.hpp"
+#include "app/run_input_train_keys.hpp"
 
 namespace fusionllm::detail {
 
@@ -39,8 +40,14 @@ template <class Input, class Visitor>
 void visit_model(Input& input, Visitor& visitor) {
     auto& model = input.model;
     visitor.section("model", "What is trained.");
-    visitor.key(
-        "kind", input.model_kind, Choices{{"gpt2"}}, "Which model: \"gpt2\".");
+    visitor.key("kind",
+                input.model_kind,
+                Choices{{"gpt2", "resnet"}},
+                "Which model: \"gpt2\", or \"resnet\" (plans only).");
+    visitor.key("size",
+                input.model_size,
+                Any{},
+                "A published one, such as \"gpt2-xl\" or \"resnet101\".");
     visitor.key("layers", model.layers, some_size, "Transformer blocks.");
     visitor.key(
         "width", model.width, some_size, "Of the embedding; heads divide it.");
@@ -58,6 +65,15 @@ void visit_model(Input& input, Visitor& visitor) {
                 model.tie_embeddings,
                 Any{},
                 "One matrix for the input and output embedding.");
+    auto& resnet = input.resnet;
+    visitor.key(
+        "classes", resnet.classes, some_size, "Of resnet: different labels.");
+    visitor.key(
+        "image", resnet.image, some_size, "Of resnet: height and width.");
+    visitor.key("stem",
+                resnet.stem,
+                Choices{{"imagenet", "cifar"}},
+                "Of resnet: for \"imagenet\" or small \"cifar\" images.");
 }
 
 template <class Input, class Visitor>
@@ -85,87 +101,6 @@ void visit_data(Input& input, Visitor& visitor) {
                 Any{},
                 "Samples in a random order that depends on "
                 "the seed alone.");
-}
-
-template <class Input, class Visitor>
-void visit_optimizer(Input& input, Visitor& visitor) {
-    auto& optimizer = input.train.optimizer;
-    visitor.key("optimizer",
-                optimizer.kind,
-                Choices{{"sgd", "adamw"}},
-                "Update rule: \"sgd\" or \"adamw\".");
-    visitor.key("momentum", optimizer.momentum, below_one, "Of sgd.");
-    visitor.key("beta1",
-                optimizer.beta1,
-                below_one,
-                "Of adamw: decay of the mean gradient.");
-    visitor.key("beta2",
-                optimizer.beta2,
-                below_one,
-                "Of adamw: decay of the mean squared gradient.");
-    visitor.key("epsilon",
-                optimizer.epsilon,
-                above_zero,
-                "Of adamw: added to the root of the mean square.");
-    visitor.key("weight_decay",
-                optimizer.weight_decay,
-                at_least_zero,
-                "Of both: times the learning rate, taken off a weight.");
-    visitor.key("clip_norm",
-                input.train.clip_norm,
-                at_least_zero,
-                "Largest norm of the whole gradient; 0 = no clipping.");
-}
-
-template <class Input, class Visitor>
-void visit_learning_rate(Input& input, Visitor& visitor) {
-    auto& rate = input.train.learning_rate;
-    visitor.key("learning_rate",
-                rate.peak,
-                above_zero,
-                "The largest one, after warm-up.");
-    visitor.key("learning_rate_schedule",
-                rate.schedule,
-                Choices{{"constant", "cosine"}},
-                "After warm-up: \"constant\" or \"cosine\".");
-    visitor.key("warmup_steps",
-                rate.warmup_steps,
-                any_count,
-                "Steps of linear growth from 0.");
-    visitor.key("decay_steps",
-                rate.decay_steps,
-                any_count,
-                "Of cosine: the step at its end; 0 = the last one.");
-    visitor.key("final_fraction",
-                rate.final_fraction,
-                up_to_one,
-                "Of cosine: share of learning_rate that is left.");
-}
-
-template <class Input, class Visitor>
-void visit_train(Input& input, Visitor& visitor) {
-    auto& train = input.train;
-    visitor.section("train", "How it is trained.");
-    visitor.key("steps", train.steps, some_count, "Updates in all.");
-    visitor.key("batch", train.batch, some_size, "Samples a step.");
-    visitor.key("micro_batches",
-                input.micro_batches,
-                some_size,
-                "Parts of a batch in the pipeline; they divide it.");
-    visitor.key("schedule",
-                input.schedule,
-                Choices{{"gpipe", "1f1b"}},
-                "Order of forwards and backwards: \"gpipe\" or \"1f1b\".");
-    visit_optimizer(input, visitor);
-    visit_learning_rate(input, visitor);
-    visitor.key("evaluate_every",
-                train.evaluate_every,
-                any_count,
-                "Steps between evaluations; 0 = none.");
-    visitor.key("check",
-                train.check_ops,
-                Choices{{"off", "ops"}},
-                "\"ops\" names the op that makes a non-finite number.");
 }
 
 template <class Input, class Visitor>
@@ -236,11 +171,11 @@ void visit_keys(Input& input, Visitor& visitor) {
                 input.compression_rule,
                 Choices{{"none"}},
                 "Which links compress: \"none\".");
-    visitor.section("network", "Emulated links.");
+    visitor.section("network", "The testbed's clock.");
     visitor.key("mode",
                 input.network_mode,
-                Choices{{"none"}},
-                "\"none\": messages take the time they take.");
+                Choices{{"none", "emulated"}},
+                "\"emulated\": time the steps for the topology, too.");
     visitor.section("trace", "Has no keys yet.");
 }
 

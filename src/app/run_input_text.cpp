@@ -60,6 +60,9 @@ private:
     static std::string show(const std::string& value, const Choices&) {
         return toml_string(value);
     }
+    static std::string show(ResnetStem value, const Choices& choices) {
+        return toml_string(choices.words[static_cast<std::size_t>(value)]);
+    }
     static std::string show(bool value, const Choices& choices) {
         return toml_string(choices.words[value ? 1 : 0]);
     }

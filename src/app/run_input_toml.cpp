@@ -51,6 +51,10 @@ public:
         return value == nullptr ? file_ : value->place;
     }
 
+    bool is_override(std::string_view section, std::string_view key) const {
+        return overrides_.contains(detail::dotted(section, key));
+    }
+
 private:
     void check_names() const {
         for (const auto& [name, here, value] : *root_.get<TomlValue::Table>()) {
@@ -202,6 +206,15 @@ private:
     }
 
     void read(const TomlValue& given,
+              ResnetStem& value,
+              const detail::Choices& choices) const {
+        std::string word;
+        read(given, word, choices);
+        value =
+            word == choices.words[0] ? ResnetStem::imagenet : ResnetStem::cifar;
+    }
+
+    void read(const TomlValue& given,
               fs::path& value,
               const detail::Any&) const {
         const fs::path path = get<std::string>(given, "a path in quotes");
@@ -234,6 +247,44 @@ private:
     std::string key_;
 };
 
+/*!
+ * Fill in the published sizes. A key that is given keeps its value, unless the
+ * size is from --set and the key is not: then it is the size that was meant.
+ */
+void resolve_model(RunInput& input, const Document& document) {
+    const TomlValue* size = document.find("model", "size");
+    if (input.model_size.empty()) {
+        return;
+    }
+    const auto keeps = [&](const char* key) {
+        const TomlValue* given = document.find("model", key);
+        return given != nullptr && (!document.is_override("model", "size") ||
+                                    document.is_override("model", key));
+    };
+    try {
+        if (input.model_kind == "resnet") {
+            input.resnet.depth = parse_resnet_size(input.model_size);
+            return;
+        }
+        const Gpt2Options published = published_gpt2(input.model_size);
+        const auto fill = [&](const char* key, auto member) {
+            if (!keeps(key)) {
+                input.model.*member = published.*member;
+            }
+        };
+        fill("layers", &Gpt2Options::layers);
+        fill("width", &Gpt2Options::width);
+        fill("heads", &Gpt2Options::heads);
+        fill("context", &Gpt2Options::context);
+        fill("vocabulary", &Gpt2Options::vocabulary);
+    } catch (const InputError& error) {
+        throw InputError(fmt::format("{}: 'size' in [model]: {}{}",
+                                     size->place,
+                                     error.what(),
+                                     detail::other_kind_hint(input)));
+    }
+}
+
 //! Fill in what follows from other keys.
 void resolve(RunInput& input, const fs::path& file) {
     if (input.run.output.empty()) {
@@ -259,6 +310,7 @@ RunInput read_input(const std::string& text,
     detail::visit_keys(input, reader);
     input.topology.spec = reader.take_topology(input.topology.file);
     input.topology.file.clear();
+    resolve_model(input, document);
     resolve(input, file);
     detail::check_run_input(input, place);
     if (files == Files::checked) {

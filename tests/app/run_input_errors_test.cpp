@@ -78,8 +78,8 @@ TEST(RunInputErrors, say_file_line_key_and_value) {
          "inputs/x.toml:2: 'rule' in [compression] must be \"none\", not "
          "\"adaptive\""},
         {"[network]\nmode = 'shaped'",
-         "inputs/x.toml:2: 'mode' in [network] must be \"none\", not "
-         "\"shaped\""},
+         "inputs/x.toml:2: 'mode' in [network] must be \"none\" or "
+         "\"emulated\", not \"shaped\""},
         // Ranges
         {"[train]\nsteps = 0",
          "inputs/x.toml:2: 'steps' in [train] must be at least 1, not 0"},

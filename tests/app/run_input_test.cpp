@@ -72,6 +72,10 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"model.vocabulary", {"300"}},
         {"model.dropout", {"0.3"}},
         {"model.tie_embeddings", {"false"}},
+        {"model.size", {"gpt2-xl"}},
+        {"model.classes", {"10", "model.kind=resnet", "model.size=resnet18"}},
+        {"model.image", {"32", "model.kind=resnet", "model.size=resnet18"}},
+        {"model.stem", {"cifar", "model.kind=resnet", "model.size=resnet18"}},
         {"data.kind", {"text", "data.path=a"}},
         {"data.path", {"['a', '/b']"}},
         {"data.tokenizer", {"bytes"}},
@@ -114,15 +118,14 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"checkpoint.every", {"10"}},
         {"checkpoint.keep", {"1"}},
         {"compression.rule", {"none"}},
-        {"network.mode", {"none"}},
+        {"network.mode", {"emulated"}},
     };
     // These have one value only, or none that stays in a resolved input.
     const std::set<std::string> unchangeable{"model.kind",
                                              "data.tokenizer",
                                              "topology.file",
                                              "topology.device_files",
-                                             "compression.rule",
-                                             "network.mode"};
+                                             "compression.rule"};
     std::vector<std::string> keys;
 
     for (const auto& [key, values] : settings) {

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "fusionllm/graph/op_graph.hpp"
+
+#include "app/run_input.hpp"
+
+namespace fusionllm {
+
+//! The model of the input, whichever kind, for its micro-batches.
+OpGraph make_model(const RunInput& input);
+
+//! Throws `InputError` for a model that can be planned but not yet trained.
+void check_trainable(const RunInput& input);
+
+}  // namespace fusionllm
