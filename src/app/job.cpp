@@ -4,6 +4,8 @@
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 
+#include "app/model.hpp"
+
 namespace fusionllm {
 
 Topology make_job_topology(const RunInput& input,
@@ -27,8 +29,7 @@ Topology make_job_topology(const RunInput& input,
 
 Job make_job(const RunInput& input, std::optional<int> num_ranks) {
     Topology topology = make_job_topology(input, num_ranks);
-    OpGraph graph =
-        make_gpt2(input.model, input.train.batch / input.micro_batches);
+    OpGraph graph = make_model(input);
     Workload workload = estimate_workload(graph);
     Plan plan;
     if (input.plan.file.empty()) {
