@@ -6,6 +6,7 @@
 
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/graph/graph_builder.hpp"
+#include "fusionllm/graph/resnet.hpp"
 
 namespace fusionllm::test {
 namespace {
@@ -80,6 +81,51 @@ TEST(WorkloadTest, gpt2_has_a_row_for_every_op) {
             EXPECT_FALSE(workload.ops[i].is_estimated) << graph.ops()[i].target;
         }
     }
+}
+
+TEST(WorkloadTest, resnet_101_takes_15_6_gflop_forward_an_image) {
+    ResnetOptions options;
+    options.depth = 101;
+    const OpGraph graph = make_resnet(options, 2);
+
+    const Workload workload = estimate_workload(graph);
+
+    double products = 0;
+    double backward = 0;
+    for (const OpCost& cost : workload.ops) {
+        if (cost.kind == OpKind::convolution ||
+            cost.kind == OpKind::contraction) {
+            products += cost.forward_flops;
+            backward += cost.backward_flops;
+        }
+    }
+    // 7.80e9 multiply-adds an image, as torchvision lists it (7.80 GFLOPS).
+    EXPECT_NEAR(products, 2 * 2 * 7.80e9, 0.002 * 2 * 2 * 7.80e9);
+    // Only the first one, 118 million multiply-adds, needs no second gradient.
+    EXPECT_NEAR(2 * products - backward, 2 * 2 * 0.118e9, 1e7);
+    EXPECT_TRUE(ops_without_row(graph, workload).empty());
+}
+
+TEST(WorkloadTest, a_resnet_keeps_inputs_of_convolutions_and_norms) {
+    ResnetOptions options;
+    options.depth = 18;
+    options.stem = ResnetStem::cifar;
+    options.image = 32;
+    options.classes = 10;
+    const OpGraph graph = make_resnet(options, 1);
+
+    // In the second block, all of (64, 32, 32): each of two norms keeps its
+    // input and two numbers a channel; two relus keep their outputs, which the
+    // next convolutions keep as well.
+    const double tensor = 4.0 * 64 * 32 * 32;
+    double saved = 0;
+    const Workload workload = estimate_workload(graph);
+    for (std::size_t i = 0; i < graph.ops().size(); ++i) {
+        if (graph.ops()[i].name.starts_with("layer1.1.")) {
+            saved += workload.ops[i].saved_bytes;
+        }
+    }
+    EXPECT_EQ(saved, 4 * tensor + 2 * 2 * 4 * 64);
 }
 
 TEST(WorkloadTest, flops_are_proportional_to_the_micro_batch) {
