@@ -135,7 +135,8 @@ std::string write(double number, const Unit& unit) {
     return "";
 }
 
-//! In the unit with the shortest number; of those the largest unit. One of the
+//! In the unit with the shortest number; of those the largest unit in which it
+//! is 1 or more. One of the
 //! units has a power of two as its factor and so gives every number back.
 std::string write(double number, std::span<const Unit> units) {
     FUSIONLLM_EXPECTS(std::isfinite(number) && number >= 0.0);
@@ -147,7 +148,10 @@ std::string write(double number, std::span<const Unit> units) {
     for (const Unit& unit : units) {
         const std::string text = write(number, unit);
         const bool is_exact = !text.empty();
-        if (is_exact && (shortest.empty() || text.size() <= shortest.size())) {
+        const bool is_as_short =
+            text.size() == shortest.size() && !text.starts_with('0');
+        if (is_exact && (shortest.empty() || is_as_short ||
+                         text.size() < shortest.size())) {
             shortest = text;
             name = unit.name;
         }

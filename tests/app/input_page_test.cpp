@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 #include "fusionllm/util/text.hpp"
 
@@ -55,6 +56,29 @@ Defaults defaults_of_the_page() {
 
 TEST(InputPage, has_every_section_key_and_default_of_the_program) {
     EXPECT_EQ(defaults_of_the_page(), defaults_of_the_program());
+}
+
+TEST(TopologyPage, has_every_key_of_a_device_kind) {
+    std::string keys;
+    const fs::path page = fs::path(FUSIONLLM_SOURCE_DIR) / "docs/topology.md";
+    for (const std::string& line : split(read_file(page), '\n')) {
+        const bool is_key = line.starts_with("| `");
+        if (is_key && quoted(line).find(".toml") == std::string::npos) {
+            keys += (keys.empty() ? "" : ", ") + quoted(line);
+        }
+    }
+
+    std::string error;
+    try {
+        parse_run_input("topology.device_kinds = [3]", "x.toml", {});
+    } catch (const InputError& wrong) {
+        error = wrong.what();
+    }
+
+    EXPECT_EQ(error,
+              "x.toml:1: a device kind in 'device_kinds' in [topology] must be "
+              "a table with " +
+                  keys + ", not 3");
 }
 
 TEST(InputPage, describes_what_the_shipped_inputs_use) {

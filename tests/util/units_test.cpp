@@ -189,6 +189,8 @@ TEST(UnitsTest, counts_are_shown_with_three_digits) {
 TEST(UnitsTest, written_quantities_look_as_people_write_them) {
     EXPECT_EQ(write_bits_per_s(parse_bytes_per_s("8 Mbit/s")), "8 Mbit/s");
     EXPECT_EQ(write_bits_per_s(parse_bytes_per_s("1 GB/s")), "8 Gbit/s");
+    EXPECT_EQ(write_bits_per_s(parse_bytes_per_s("100 Mbit/s")), "100 Mbit/s");
+    EXPECT_EQ(write_bits_per_s(parse_bytes_per_s("0.5 bit/s")), "0.5 bit/s");
     EXPECT_EQ(write_bytes_per_s(parse_bytes_per_s("1555 GB/s")), "1555 GB/s");
     EXPECT_EQ(write_seconds(parse_seconds("20 us")), "20 us");
     EXPECT_EQ(write_seconds(20e-6), "20 us");
