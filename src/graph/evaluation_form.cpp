@@ -85,7 +85,7 @@ public:
         for (const Parameter& parameter : graph_.signature().parameters) {
             keep(parameter.value);
         }
-        for (const Buffer& buffer : graph_.signature().buffers) {
+        for (const ModelBuffer& buffer : graph_.signature().buffers) {
             keep(buffer.value);
         }
         for (const Op& op : ops_) {

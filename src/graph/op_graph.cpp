@@ -59,7 +59,7 @@ void check_names(const std::vector<Value>& values,
         check_name(parameter_names, "parameter", parameter.name);
     }
     // Files hold both under their names.
-    for (const Buffer& buffer : signature.buffers) {
+    for (const ModelBuffer& buffer : signature.buffers) {
         check_name(parameter_names, "buffer", buffer.name);
     }
 }
@@ -115,7 +115,7 @@ void check_sources(const std::vector<Value>& values,
     for (const Parameter& parameter : signature.parameters) {
         checker.add(parameter.value, "parameter '" + parameter.name + "'");
     }
-    for (const Buffer& buffer : signature.buffers) {
+    for (const ModelBuffer& buffer : signature.buffers) {
         checker.add(buffer.value, "buffer '" + buffer.name + "'");
     }
     for (const Op& op : ops) {
@@ -164,7 +164,7 @@ std::vector<ValueId> number_values(std::size_t num_values,
     for (const Parameter& parameter : signature.parameters) {
         new_ids[parameter.value.get()] = ValueId(next++);
     }
-    for (const Buffer& buffer : signature.buffers) {
+    for (const ModelBuffer& buffer : signature.buffers) {
         new_ids[buffer.value.get()] = ValueId(next++);
     }
     for (const Op& op : ops) {

@@ -149,7 +149,8 @@ private:
     }
 
     void parse_buffer(LineReader& reader) {
-        Buffer buffer{reader.read_name("the name of a buffer"), ValueId(0), {}};
+        ModelBuffer buffer{
+            reader.read_name("the name of a buffer"), ValueId(0), {}};
         buffer.value = parse_definition(reader);
         buffer.initializer = parse_initializer(reader);
         signature_.buffers.push_back(std::move(buffer));

@@ -33,7 +33,7 @@ GraphSignature with_values_mapped(GraphSignature signature, Map&& map) {
     for (Parameter& parameter : signature.parameters) {
         parameter.value = map(parameter.value);
     }
-    for (Buffer& buffer : signature.buffers) {
+    for (ModelBuffer& buffer : signature.buffers) {
         buffer.value = map(buffer.value);
     }
     for (ValueId& input : signature.inputs) {

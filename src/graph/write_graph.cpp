@@ -87,7 +87,7 @@ std::string write_parameter(const OpGraph& graph, const Parameter& parameter) {
                        parameter.has_weight_decay ? "decay" : "no_decay");
 }
 
-std::string write_buffer(const OpGraph& graph, const Buffer& buffer) {
+std::string write_buffer(const OpGraph& graph, const ModelBuffer& buffer) {
     return fmt::format("buffer {} {} {}\n",
                        write_name(buffer.name),
                        write_value(graph, buffer.value),
@@ -126,7 +126,7 @@ std::string to_text(const OpGraph& graph) {
     for (const Parameter& parameter : signature.parameters) {
         text += write_parameter(graph, parameter);
     }
-    for (const Buffer& buffer : signature.buffers) {
+    for (const ModelBuffer& buffer : signature.buffers) {
         text += write_buffer(graph, buffer);
     }
     for (const Op& op : graph.ops()) {

@@ -157,7 +157,7 @@ TEST(Resnet, trains_its_parameters_and_not_its_running_statistics) {
     for (const Parameter& parameter : graph.signature().parameters) {
         EXPECT_TRUE(graph.has_gradient(parameter.value)) << parameter.name;
     }
-    for (const Buffer& buffer : graph.signature().buffers) {
+    for (const ModelBuffer& buffer : graph.signature().buffers) {
         EXPECT_FALSE(graph.has_gradient(buffer.value)) << buffer.name;
         EXPECT_EQ(buffer.initializer.kind,
                   buffer.name.ends_with("running_var")

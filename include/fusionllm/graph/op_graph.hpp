@@ -34,12 +34,12 @@ struct Parameter {
  * and ops may change it in place, such as the running mean of a batch norm.
  * Like a parameter, every rank that uses it holds it.
  */
-struct Buffer {
+struct ModelBuffer {
     std::string name;  //!< the model's own, e.g. "bn1.running_mean"
     ValueId value;
     Initializer initializer;
 
-    friend bool operator==(const Buffer&, const Buffer&) = default;
+    friend bool operator==(const ModelBuffer&, const ModelBuffer&) = default;
 };
 
 /*!
@@ -54,7 +54,7 @@ struct GraphSignature {
     std::size_t num_labels = 0;
     std::optional<ValueId> loss;    //!< scalar f32
     std::optional<ValueId> output;  //!< e.g. logits (B, T, V)
-    std::vector<Buffer> buffers;
+    std::vector<ModelBuffer> buffers;
 
     friend bool operator==(const GraphSignature&,
                            const GraphSignature&) = default;
