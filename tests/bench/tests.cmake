@@ -44,3 +44,13 @@ target_compile_options(bench_planner PRIVATE -Wall -Wextra -Werror)
 target_link_libraries(bench_planner PRIVATE fusionllm_sim)
 add_test(NAME bench/planner COMMAND bench_planner --quick)
 set_tests_properties(bench/planner PROPERTIES LABELS unit TIMEOUT 60)
+
+add_executable(bench_receives ${CMAKE_CURRENT_LIST_DIR}/receives.cpp)
+target_compile_options(bench_receives PRIVATE -Wall -Wextra -Werror)
+target_link_libraries(bench_receives PRIVATE fusionllm_comm CLI11::CLI11)
+add_test(NAME bench/receives
+  COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 2 --oversubscribe
+          --bind-to none $<TARGET_FILE:bench_receives> --rounds 1 --messages 3
+          --sizes 1 100000)
+set_tests_properties(bench/receives PROPERTIES LABELS mpi TIMEOUT 60
+  ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
