@@ -3,19 +3,21 @@
 #include <algorithm>
 #include <deque>
 #include <queue>
+#include <utility>
 
 namespace fusionllm {
 namespace {
 
 struct Event {
-    enum class Kind { stage_is_free, message_is_sent, message_is_in };
+    enum class Kind : std::uint32_t {
+        stage_is_free,
+        message_is_sent,
+        message_is_in
+    };
     double at_s = 0;
     std::uint64_t order = 0;  // of events at one time: as they were made
     Kind kind = Kind::stage_is_free;
-    std::size_t index = 0;       // stage or link
-    std::uint64_t forecast = 0;  // message_is_sent: the link's, or it is void
-    Message message{};           // message_is_in
-    Transfer transfer{};         // message_is_in
+    std::uint32_t index = 0;  // stage or link
 };
 
 struct IsLater {
@@ -33,7 +35,9 @@ struct LinkState {
     double left_bytes = 0;
     double rate_bytes_per_s = 0;  // 0: not known yet
     double since_s = 0;           // left_bytes is of this time
-    std::uint64_t forecast = 0;   // number of the event that is expected
+    std::uint64_t forecast = 0;   // `order` of the event that is expected
+    // Sent and not yet in; they come in as they were sent.
+    std::deque<std::pair<Message, Transfer>> travelling;
 };
 
 class SharedRun {
@@ -68,27 +72,25 @@ private:
                 end_action(event.index);
                 break;
             case Event::Kind::message_is_sent:
-                if (states_[event.index].forecast == event.forecast) {
+                if (states_[event.index].forecast == event.order) {
                     end_transfer(event.index);
                 }
                 break;
             case Event::Kind::message_is_in:
-                deliver(event.message, event.transfer);
+                take_in(event.index);
                 break;
         }
     }
 
-    void push(Event event) {
-        event.order = num_events_++;
-        events_.push(event);
+    void push(Event::Kind kind, std::size_t index, double at_s) {
+        events_.push(
+            {at_s, num_events_++, kind, static_cast<std::uint32_t>(index)});
     }
 
     void start_stage(std::size_t stage) {
         if (!is_computing_[stage] && record_.can_run(stage)) {
             is_computing_[stage] = true;
-            push({.at_s = record_.run_next(stage),
-                  .kind = Event::Kind::stage_is_free,
-                  .index = stage});
+            push(Event::Kind::stage_is_free, stage, record_.run_next(stage));
         }
     }
 
@@ -144,14 +146,21 @@ private:
         const double begin_s = std::max(free_s, now_s_);
         free_s =
             begin_s + record_.bytes_of(message) / alone.bandwidth_bytes_per_s;
-        push_arrival(message, {begin_s, free_s, free_s + alone.latency_s});
+        push_arrival(
+            message, {begin_s, free_s, free_s + alone.latency_s}, link);
     }
 
-    void push_arrival(const Message& message, const Transfer& transfer) {
-        push({.at_s = transfer.end_s,
-              .kind = Event::Kind::message_is_in,
-              .message = message,
-              .transfer = transfer});
+    void push_arrival(const Message& message,
+                      const Transfer& transfer,
+                      std::size_t link) {
+        states_[link].travelling.emplace_back(message, transfer);
+        push(Event::Kind::message_is_in, link, transfer.end_s);
+    }
+
+    void take_in(std::size_t link) {
+        const auto [message, transfer] = states_[link].travelling.front();
+        states_[link].travelling.pop_front();
+        deliver(message, transfer);
     }
 
     void deliver(const Message& message, const Transfer& transfer) {
@@ -174,10 +183,10 @@ private:
         LinkState& state = states_[link];
         const Message message = state.queue.front();
         state.queue.pop_front();
-        push_arrival(message,
-                     {state.begin_s,
-                      now_s_,
-                      now_s_ + links_.links[link].link.latency_s});
+        push_arrival(
+            message,
+            {state.begin_s, now_s_, now_s_ + links_.links[link].link.latency_s},
+            link);
         if (!state.queue.empty()) {
             start_transfer(link);
             return;
@@ -222,10 +231,9 @@ private:
     void expect_end(std::size_t link) {
         LinkState& state = states_[link];
         state.forecast = num_events_;
-        push({.at_s = now_s_ + state.left_bytes / state.rate_bytes_per_s,
-              .kind = Event::Kind::message_is_sent,
-              .index = link,
-              .forecast = state.forecast});
+        push(Event::Kind::message_is_sent,
+             link,
+             now_s_ + state.left_bytes / state.rate_bytes_per_s);
     }
 
     const StepLinks& links_;
