@@ -1,6 +1,7 @@
 #include "balanced_split.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -18,13 +19,42 @@ public:
         : num_ops_(work_before.size() - 1),
           num_stages_(speeds.size()),
           work_before_(std::move(work_before)),
-          speeds_(std::move(speeds)) {
-        next_.assign(num_stages_, std::vector<std::size_t>(num_ops_ + 2, 0));
-    }
+          speeds_(std::move(speeds)) {}
 
     //! All work on the slowest device: no stage takes longer.
     double max_bound() const {
         return work_before_.back() / std::ranges::min(speeds_);
+    }
+
+    /*!
+     * The answer if stages that may be empty need not be, which is the rule
+     * with many ops a stage: then filling from the last stage on gives it in
+     * O(S log n) a bound, where a table takes O(n S).
+     */
+    std::optional<std::vector<std::size_t>> find_quickly() const {
+        double low = 0;
+        double high = max_bound();
+        while (high - low > 1e-9 * high) {
+            const double middle = low + (high - low) / 2;
+            (fill_backward(middle) ? high : low) = middle;
+        }
+        auto cuts = fill_backward(high);
+        while (cuts) {
+            high = max_seconds(*cuts);
+            auto better = fill_backward(std::nextafter(high, -1.0));
+            if (!better) {
+                break;
+            }
+            cuts = std::move(better);
+        }
+        const auto is_empty = [](std::size_t begin, std::size_t end) {
+            return begin == end;
+        };
+        if (!cuts ||
+            std::ranges::adjacent_find(*cuts, is_empty) != cuts->end()) {
+            return std::nullopt;
+        }
+        return cuts;
     }
 
     //! The earliest cuts with no stage above the bound, if there are any.
@@ -42,6 +72,7 @@ public:
     //! Fill `next_`; true if all ops fit.
     bool mark_ends(double bound) {
         least_above_ = std::numeric_limits<double>::infinity();
+        next_.resize(num_stages_, std::vector<std::size_t>(num_ops_ + 2, 0));
         const std::size_t none = num_ops_ + 1;
         std::vector<char> fits_from(num_ops_ + 1, 0);
         fits_from[num_ops_] = 1;
@@ -81,6 +112,29 @@ public:
     }
 
 private:
+    //! From the last stage on, each takes as much as it may; stages may be
+    //! empty.
+    std::optional<std::vector<std::size_t>> fill_backward(double bound) const {
+        std::vector<std::size_t> cuts(num_stages_ + 1, num_ops_);
+        for (std::size_t s = num_stages_; s-- > 0;) {
+            std::size_t low = 0;
+            std::size_t high = cuts[s + 1];
+            while (low < high) {
+                const std::size_t middle = (low + high) / 2;
+                if (seconds(s, middle, cuts[s + 1]) <= bound) {
+                    high = middle;
+                } else {
+                    low = middle + 1;
+                }
+            }
+            cuts[s] = high;
+        }
+        if (cuts.front() != 0) {
+            return std::nullopt;
+        }
+        return cuts;
+    }
+
     double seconds(std::size_t stage,
                    std::size_t begin,
                    std::size_t end) const {
@@ -123,6 +177,9 @@ double find_least_bound(BoundedSplit& split) {
 std::vector<std::size_t> split_in_proportion(std::vector<double> work_before,
                                              std::vector<double> speeds) {
     BoundedSplit split(std::move(work_before), std::move(speeds));
+    if (auto cuts = split.find_quickly()) {
+        return *cuts;
+    }
     return split.find_cuts(find_least_bound(split)).value();
 }
 

@@ -78,6 +78,16 @@ BoundedPartition::Sweep BoundedPartition::make_sweep(
     return sweep;
 }
 
+BoundedPartition::Sweep BoundedPartition::add(const Sweep& a, const Sweep& b) {
+    Sweep sum = a;
+    for (std::size_t i = 0; i < sum.begin.size(); ++i) {
+        sum.begin[i] += b.begin[i];
+        sum.end[i] += b.end[i];
+        sum.before[i] += b.before[i];
+    }
+    return sum;
+}
+
 void BoundedPartition::add_kinds(const PartitionTask& task) {
     std::vector<const DeviceKind*> known;
     for (const DeviceId device : task.order) {
@@ -93,6 +103,7 @@ void BoundedPartition::add_kinds(const PartitionTask& task) {
         entry.sample = device;
         entry.forward = make_sweep(device, ActionKind::forward);
         entry.backward = make_sweep(device, ActionKind::backward);
+        entry.total = add(entry.forward, entry.backward);
         if (!is_exact_) {
             continue;
         }
@@ -143,29 +154,26 @@ int BoundedPartition::in_flight(std::size_t layer, std::size_t device) const {
     return std::min(micro_batches_, static_cast<int>(stages));
 }
 
-//! The first stage end that does not fit, less one; `begin` if none fits.
-std::size_t BoundedPartition::last_end(std::size_t kind,
-                                       std::size_t begin,
-                                       int in_flight) {
-    Kind& entry = kinds_[kind];
-    if (model_.kind_of(entry.sample).memory_bytes <= 0) {
-        return num_cuts() - 1;
+//! By begin, the last stage end before the first that does not fit; `begin`
+//! if none fits; null if memory is not limited.
+const std::vector<std::size_t>* BoundedPartition::ends_that_fit(
+    Kind& kind, int in_flight) const {
+    if (model_.kind_of(kind.sample).memory_bytes <= 0) {
+        return nullptr;
     }
-    auto& ends = entry.ends_that_fit[in_flight];
-    if (ends.empty()) {
-        std::size_t end = 0;
-        for (std::size_t i = 0; i < num_cuts(); ++i) {
-            end = std::max(end, i);
-            while (end + 1 < num_cuts() &&
-                   model_.max_in_flight(entry.sample,
-                                        {positions_[i], positions_[end + 1]}) >=
-                       in_flight) {
-                ++end;
-            }
-            ends.push_back(end);
+    auto& ends = kind.ends_that_fit[in_flight];
+    std::size_t end = 0;
+    for (std::size_t i = ends.size(); i < num_cuts(); ++i) {
+        end = std::max(end, i);
+        while (end + 1 < num_cuts() &&
+               model_.max_in_flight(kind.sample,
+                                    {positions_[i], positions_[end + 1]}) >=
+                   in_flight) {
+            ++end;
         }
+        ends.push_back(end);
     }
-    return ends[begin];
+    return &ends;
 }
 
 //! The least rest after a stage on the device, by where the stage ends.
@@ -213,45 +221,42 @@ void BoundedPartition::fill_exits(std::size_t layer,
 void BoundedPartition::fill_tails(std::size_t layer,
                                   std::size_t device,
                                   const Bounds& bounds) {
-    const std::size_t kind_index = kind_[device];
-    const Kind& kind = kinds_[kind_index];
+    const std::size_t last_cut = num_cuts() - 1;
+    Kind& kind = kinds_[kind_[device]];
     const int needed = in_flight(layer, device);
-    Table& table = tables_[layer];
-    for (std::size_t i = 0; i + 1 < num_cuts(); ++i) {
+    const std::vector<std::size_t>* ends =
+        is_exact_ ? nullptr : ends_that_fit(kind, needed);
+    double* tail_s = &tables_[layer].tail_s[device * num_cuts()];
+    std::uint32_t* stage_end = &tables_[layer].end[device * num_cuts()];
+    const double total_limit = rounded_up * bounds.total_s;
+    const double forward_limit = rounded_up * bounds.forward_s;
+    for (std::size_t i = 0; i < last_cut; ++i) {
         double best = infinity;
         std::size_t best_end = i;
-        const std::size_t last =
-            is_exact_ ? num_cuts() - 1 : last_end(kind_index, i, needed);
+        const std::size_t last = ends == nullptr ? last_cut : (*ends)[i];
         for (std::size_t j = i + 1; j <= last; ++j) {
-            const double forward_ops = kind.forward.op_seconds(i, j);
-            const double backward_ops = kind.backward.op_seconds(i, j);
-            if (forward_ops > rounded_up * bounds.forward_s ||
-                backward_ops > rounded_up * bounds.backward_s ||
-                forward_ops + backward_ops > rounded_up * bounds.total_s) {
-                break;  // a longer stage takes longer
+            // A longer stage takes longer.
+            if (kind.total.op_seconds(i, j) > total_limit ||
+                kind.forward.op_seconds(i, j) > forward_limit) {
+                break;
             }
-            if (exit_s_[j] == infinity) {
-                continue;
-            }
-            const double forward_s = kind.forward.seconds(i, j);
-            const double backward_s = kind.backward.seconds(i, j);
-            const double seconds = forward_s + backward_s;
-            if (forward_s > bounds.forward_s ||
-                backward_s > bounds.backward_s || seconds > bounds.total_s ||
-                seconds + exit_s_[j] >= best) {
+            const double seconds = kind.total.seconds(i, j);
+            const double rest = seconds + exit_s_[j];
+            if (rest >= best || seconds > bounds.total_s ||
+                kind.forward.seconds(i, j) > bounds.forward_s ||
+                kind.backward.seconds(i, j) > bounds.backward_s) {
                 continue;
             }
             if (is_exact_ && kind.max_in_flight[i * num_cuts() + j] < needed) {
                 continue;
             }
-            best = seconds + exit_s_[j];
+            best = rest;
             best_end = j;
         }
-        table.tail_s[device * num_cuts() + i] = best;
-        table.end[device * num_cuts() + i] =
-            static_cast<std::uint32_t>(best_end);
+        tail_s[i] = best;
+        stage_end[i] = static_cast<std::uint32_t>(best_end);
     }
-    table.tail_s[device * num_cuts() + num_cuts() - 1] = infinity;
+    tail_s[last_cut] = infinity;
 }
 
 Solution BoundedPartition::trace(std::size_t layer, std::size_t device) const {
@@ -283,7 +288,7 @@ Solution BoundedPartition::trace(std::size_t layer, std::size_t device) const {
         solution.most_backward_s =
             std::max({solution.most_backward_s, backward_s, link_backward_s});
         solution.most_s = std::max({solution.most_s,
-                                    forward_s + backward_s,
+                                    kind.total.seconds(begin, end),
                                     link_forward_s,
                                     link_backward_s});
         if (is_last) {
@@ -342,7 +347,7 @@ std::vector<double> BoundedPartition::collect(Stage stage, Link link) const {
 std::vector<double> BoundedPartition::stage_bounds() const {
     return collect(
         [](const Kind& kind, std::size_t i, std::size_t j) {
-            return kind.forward.seconds(i, j) + kind.backward.seconds(i, j);
+            return kind.total.seconds(i, j);
         },
         [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
             values.push_back(cut.forward_bytes * link.forward_s_per_byte);
@@ -368,6 +373,18 @@ std::vector<double> BoundedPartition::backward_bounds() const {
         [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
             values.push_back(cut.backward_bytes * link.backward_s_per_byte);
         });
+}
+
+double BoundedPartition::least_sum_s() const {
+    double sum_s = 0;
+    for (std::size_t i = 0; i + 1 < num_cuts(); ++i) {
+        double least_s = infinity;
+        for (const Kind& kind : kinds_) {
+            least_s = std::min(least_s, kind.total.op_seconds(i, i + 1));
+        }
+        sum_s += least_s;
+    }
+    return sum_s;
 }
 
 double BoundedPartition::backward_ratio() const {

@@ -52,6 +52,9 @@ public:
     std::vector<double> stage_bounds() const;
     std::vector<double> forward_bounds() const;
     std::vector<double> backward_bounds() const;
+    //! No partition has a smaller sum: every op on the device that it suits.
+    double least_sum_s() const;
+    std::size_t num_devices() const { return kind_.size(); }
     //! Backward seconds of all ops over forward ones; 1 if there are none.
     double backward_ratio() const;
 
@@ -74,6 +77,7 @@ private:
         DeviceId sample{0};  // a device of the kind
         Sweep forward;
         Sweep backward;
+        Sweep total;
         std::map<int, std::vector<std::size_t>> ends_that_fit;  // by in flight
         std::vector<int> max_in_flight;  // [i * P + j], in exact mode
     };
@@ -89,7 +93,6 @@ private:
         std::vector<std::uint32_t> next;  // device of the stage that begins
     };
 
-    std::size_t num_devices() const { return kind_.size(); }
     std::size_t num_cuts() const { return cuts_.size(); }
     std::size_t num_layers() const { return tables_.size(); }
     const Pair& pair(std::size_t from, std::size_t to) const {
@@ -98,13 +101,15 @@ private:
     void add_kinds(const PartitionTask& task);
     void add_pairs(const PartitionTask& task);
     Sweep make_sweep(DeviceId sample, ActionKind direction) const;
+    static Sweep add(const Sweep& a, const Sweep& b);
     void fill_exits(std::size_t layer,
                     std::size_t device,
                     const Bounds& bounds);
     void fill_tails(std::size_t layer,
                     std::size_t device,
                     const Bounds& bounds);
-    std::size_t last_end(std::size_t kind, std::size_t begin, int in_flight);
+    const std::vector<std::size_t>* ends_that_fit(Kind& kind,
+                                                  int in_flight) const;
     int in_flight(std::size_t layer, std::size_t device) const;
     Solution trace(std::size_t layer, std::size_t device) const;
     template <class Stage, class Link>

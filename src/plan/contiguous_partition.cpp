@@ -16,9 +16,16 @@ using detail::Bounds;
 using detail::Solution;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-// Bounds of the coarse and of the fine grid are so much apart.
+// Bounds of the coarse and of the fine grid are so much apart; of large tables,
+// with more than so many entries, several times as much.
 constexpr double coarse_step = 1.06;
 constexpr double fine_step = 1.01;
+constexpr std::size_t large_table = 100'000;
+constexpr double coarse_step_of_large = 1.3;
+constexpr double fine_step_of_large = 1.08;
+// Loose bounds matter little: the coarse steps grow.
+constexpr double coarse_growth = 1.03;
+constexpr int most_bounds = 40;
 
 //! The best solution so far.
 struct Best {
@@ -61,20 +68,24 @@ public:
     //! A coarse grid of bounds, then a fine one around the best of it.
     Best search_grid() {
         Best best;
-        const auto loosest = partition_.solve({});
-        if (!loosest) {
+        const double least_sum_s = partition_.least_sum_s();
+        const auto feasible = find_feasible(least_sum_s);
+        if (!feasible) {
             return best;
         }
-        best.offer(loosest, step_s(*loosest));
-        const double high = measure(*loosest);
-        const double least = find_least(high);
-        const double best_bound =
-            search_range(best, least, high, coarse_step, loosest->sum_s);
+        best.offer(feasible, step_s(*feasible));
+        const double least = find_least(measure(*feasible));
+        const bool is_large =
+            task_.order.size() * task_.cuts.size() > large_table;
+        const double coarse = is_large ? coarse_step_of_large : coarse_step;
+        const double bound = search_range(
+            best, {least, infinity, coarse, coarse_growth}, least_sum_s);
         search_range(best,
-                     std::max(least, best_bound / coarse_step),
-                     std::min(high, best_bound * coarse_step),
-                     fine_step,
-                     loosest->sum_s);
+                     {std::max(least, bound / coarse),
+                      bound * coarse,
+                      is_large ? fine_step_of_large : fine_step,
+                      1},
+                     least_sum_s);
         return best;
     }
 
@@ -96,6 +107,19 @@ private:
         return {bound, bound * ratio(), infinity};
     }
 
+    //! A solution under the first bound of a doubling sequence that has one.
+    std::optional<Solution> find_feasible(double least_sum_s) {
+        const auto devices = static_cast<double>(partition_.num_devices());
+        double bound = least_sum_s / devices;
+        for (int doublings = 0; doublings < 40 && bound > 0; ++doublings) {
+            if (auto solution = partition_.solve(bounds(bound))) {
+                return solution;
+            }
+            bound *= 2;
+        }
+        return partition_.solve({});
+    }
+
     //! Within 1% of the least feasible bound, from above.
     double find_least(double feasible) {
         double high = feasible;
@@ -115,15 +139,26 @@ private:
         return high;
     }
 
+    //! Bounds from low to high; the step between them grows.
+    struct Grid {
+        double low;
+        double high;
+        double step;
+        double growth;
+    };
+
     //! The bound of the best solution so far, or the first one.
-    double search_range(
-        Best& best, double low, double high, double step, double least_sum_s) {
-        double best_bound = low;
+    double search_range(Best& best, Grid grid, double least_sum_s) {
+        double best_bound = grid.low;
+        double last = grid.low / grid.step;
         const int more = task_.micro_batches - 1;
         const double weight =
             task_.objective == Objective::interleaved ? 1 : 1 + ratio();
-        for (double bound = low; bound <= high * fine_step; bound *= step) {
-            if (least_sum_s + more * weight * bound / step >= best.step_s) {
+        double bound = grid.low;
+        for (int i = 0; i < most_bounds && bound <= grid.high * fine_step;
+             ++i, bound *= grid.step) {
+            // A looser bound adds only solutions that are not under the last.
+            if (least_sum_s + more * weight * last >= best.step_s) {
                 break;
             }
             const auto solution = partition_.solve(bounds(bound));
@@ -134,6 +169,8 @@ private:
             if (bound <= 0) {
                 break;
             }
+            last = bound;
+            grid.step *= grid.growth;
         }
         return best_bound;
     }

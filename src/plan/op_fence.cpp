@@ -15,6 +15,10 @@ namespace {
 // local search then moves cuts to any op.
 constexpr std::size_t cuts_per_device = 4;
 constexpr std::size_t least_num_cuts = 150;
+constexpr std::size_t most_num_cuts = 1500;
+constexpr std::size_t shortest_stretch = 8;
+// Longer lines are taken in one direction only.
+constexpr std::size_t most_devices_both_ways = 256;
 // Orders of devices that are tried beyond the path: so many that they cost
 // about this many elementary steps, and at most this many.
 constexpr double order_budget = 1e8;
@@ -49,6 +53,11 @@ private:
     Placement best_;
     double seconds_ = std::numeric_limits<double>::infinity();
 };
+
+std::size_t num_cuts_for(std::size_t num_devices) {
+    return std::clamp(
+        cuts_per_device * num_devices, least_num_cuts, most_num_cuts);
+}
 
 double typical_message_bytes(const CostModel& model,
                              const std::vector<std::size_t>& cuts) {
@@ -191,19 +200,71 @@ void offer_baselines(const CostModel& model,
         options.micro_batches));
 }
 
+/*!
+ * Of many devices a part may do better than all: stretches of the line of 8,
+ * 16, 32, ... devices, of each length the one that promises most by its speed
+ * and its slowest link.
+ */
+void offer_stretches(const CostModel& model,
+                     const PlannerOptions& options,
+                     const std::vector<DeviceId>& line,
+                     double message_bytes,
+                     Candidates& candidates) {
+    const OpRange all{0, model.num_ops()};
+    std::vector<double> speed_before{0};
+    for (const DeviceId device : line) {
+        speed_before.push_back(
+            speed_before.back() +
+            1 / (model.forward_s(device, all) + model.backward_s(device, all)));
+    }
+    for (std::size_t length = shortest_stretch; length < line.size();
+         length *= 2) {
+        double least_s = std::numeric_limits<double>::infinity();
+        std::size_t best_begin = 0;
+        for (std::size_t begin = 0; begin + length <= line.size(); ++begin) {
+            double sum_s = 0;
+            double most_s =
+                1 / (speed_before[begin + length] - speed_before[begin]);
+            for (std::size_t d = begin; d + 1 < begin + length; ++d) {
+                const Link link = model.network().link(line[d], line[d + 1]);
+                sum_s += 2 * transfer_s(link, message_bytes);
+                most_s = std::max(most_s,
+                                  message_bytes / link.bandwidth_bytes_per_s);
+            }
+            const double step_s = sum_s + options.micro_batches * most_s;
+            if (step_s < least_s) {
+                least_s = step_s;
+                best_begin = begin;
+            }
+        }
+        const auto first =
+            line.begin() + static_cast<std::ptrdiff_t>(best_begin);
+        offer_partitions(model,
+                         options,
+                         {first, first + static_cast<std::ptrdiff_t>(length)},
+                         cheap_cuts(model, num_cuts_for(length)),
+                         candidates);
+    }
+}
+
 }  // namespace
 
 Placement place_op_fence(const CostModel& model,
                          const PlannerOptions& options) {
-    const auto cuts = cheap_cuts(
-        model, std::max(least_num_cuts, cuts_per_device * model.num_devices()));
+    const auto cuts = cheap_cuts(model, num_cuts_for(model.num_devices()));
     const auto groups = find_device_groups(model.network());
-    std::vector<DeviceId> order = order_devices(
-        groups, model.network(), typical_message_bytes(model, cuts));
+    const double message_bytes = typical_message_bytes(model, cuts);
+    std::vector<DeviceId> order =
+        order_devices(groups, model.network(), message_bytes);
     Candidates candidates(model, options);
+    if (order.size() > shortest_stretch) {
+        offer_stretches(model, options, order, message_bytes, candidates);
+    }
     offer_partitions(model, options, order, cuts, candidates);
-    std::ranges::reverse(order);
-    offer_partitions(model, options, order, cuts, candidates);
+    if (order.size() <= most_devices_both_ways) {
+        std::ranges::reverse(order);
+        offer_partitions(model, options, order, cuts, candidates);
+    }
     offer_baselines(model, options, candidates);
     offer_other_orders(model, options, order, cuts, candidates);
     if (!candidates.has_any()) {

@@ -126,9 +126,9 @@ int main(int argc, char** argv) {
                       {24, 24},
                       {48, 48},
                       {96, 96},
-                      {200, 160},
-                      {400, 320},
-                      {1000, 800}});
+                      {200, 100},
+                      {400, 200},
+                      {1000, 400}});
     }
     std::printf(
         "devices,ops,graph_s,costs_s,plan_s,stages,schedule,step_s,"
