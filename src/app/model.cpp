@@ -5,6 +5,7 @@
 namespace fusionllm {
 
 OpGraph make_model(const RunInput& input) {
+    FUSIONLLM_EXPECTS(input.micro_batches > 0);
     const std::int64_t micro_batch = input.train.batch / input.micro_batches;
     return input.model_kind == "resnet" ? make_resnet(input.resnet, micro_batch)
                                         : make_gpt2(input.model, micro_batch);

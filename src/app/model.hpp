@@ -6,7 +6,8 @@
 
 namespace fusionllm {
 
-//! The model of the input, whichever kind, for its micro-batches.
+//! The model of the input, whichever kind, for its micro-batches, whose number
+//! must have been chosen.
 OpGraph make_model(const RunInput& input);
 
 //! Throws `InputError` for a model that can be planned but not yet trained.
