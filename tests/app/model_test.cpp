@@ -4,7 +4,8 @@
 
 #include "fusionllm/util/error.hpp"
 
-#include "../io/temporary_folder.hpp"
+#include "message_of.hpp"
+#include "temporary_folder.hpp"
 
 namespace fusionllm::test {
 namespace {

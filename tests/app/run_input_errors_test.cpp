@@ -3,8 +3,9 @@
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 
-#include "../io/temporary_folder.hpp"
 #include "app/run_input.hpp"
+#include "message_of.hpp"
+#include "temporary_folder.hpp"
 
 namespace fusionllm::test {
 namespace {

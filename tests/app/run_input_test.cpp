@@ -9,7 +9,7 @@
 #include "fusionllm/util/file.hpp"
 #include "fusionllm/util/text.hpp"
 
-#include "../io/temporary_folder.hpp"
+#include "temporary_folder.hpp"
 
 namespace fusionllm::test {
 namespace {

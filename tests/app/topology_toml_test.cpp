@@ -5,8 +5,9 @@
 #include "fusionllm/topology/network.hpp"
 #include "fusionllm/util/file.hpp"
 
-#include "../io/temporary_folder.hpp"
 #include "app/run_input.hpp"
+#include "message_of.hpp"
+#include "temporary_folder.hpp"
 
 namespace fusionllm::test {
 namespace {

@@ -1,4 +1,3 @@
 fusionllm_add_test(data/sample_order_test.cpp)
 fusionllm_add_test(data/synthetic_test.cpp)
 fusionllm_add_test(data/text_test.cpp LIBS GTest::gmock)
-target_include_directories(test_data_text PRIVATE harness)

@@ -1,7 +1,3 @@
-add_library(fusionllm_training_harness STATIC harness/training.cpp)
-target_include_directories(fusionllm_training_harness PUBLIC harness)
-target_link_libraries(fusionllm_training_harness PUBLIC fusionllm_runtime)
-
 fusionllm_add_test(integration/partition_invariance_test.cpp
   LIBS fusionllm_training_harness TIMEOUT 300)
 

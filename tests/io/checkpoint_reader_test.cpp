@@ -6,6 +6,7 @@
 #include "fusionllm/util/file.hpp"
 
 #include "../../src/io/hdf5.hpp"
+#include "message_of.hpp"
 #include "temporary_folder.hpp"
 
 // This program never calls MPI_Init: reading must work without.

@@ -9,6 +9,7 @@
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 
+#include "message_of.hpp"
 #include "temporary_folder.hpp"
 
 namespace fusionllm::test {

@@ -3,7 +3,6 @@ fusionllm_add_test(runtime/learning_rate_test.cpp)
 fusionllm_add_test(runtime/message_test.cpp)
 fusionllm_add_test(runtime/step_report_test.cpp)
 
-# The training harness is made by integration/tests.cmake.
 fusionllm_add_test(runtime/emulation_test.cpp LIBS fusionllm_training_harness
   TIMEOUT 120)
 fusionllm_add_test(runtime/non_finite_test.cpp LIBS fusionllm_training_harness

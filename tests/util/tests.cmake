@@ -1,6 +1,5 @@
 fusionllm_add_test(util/buffer_test.cpp)
 fusionllm_add_test(util/file_test.cpp LIBS GTest::gmock)
-target_include_directories(test_util_file PRIVATE harness)
 fusionllm_add_test(util/hash_test.cpp)
 fusionllm_add_test(util/random_test.cpp)
 fusionllm_add_test(util/tensor_type_test.cpp LIBS GTest::gmock)
