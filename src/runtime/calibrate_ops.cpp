@@ -92,6 +92,7 @@ public:
         }
         place_inputs(inputs);
         place_parameters(options);
+        place_buffers(options);
         find_last_uses();
     }
 
@@ -140,6 +141,16 @@ private:
                 leaves_.push_back(value);
             }
             values_[parameter.value.get()] = value;
+        }
+    }
+
+    //! They start like parameters and have no gradient.
+    void place_buffers(const MeasureOptions& options) {
+        for (const auto& buffer : graph_.signature().buffers) {
+            const Parameter same{
+                buffer.name, buffer.value, buffer.initializer, false};
+            values_[buffer.value.get()] = from_host(
+                initial_value(graph_, same, options.seed), options.device);
         }
     }
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <map>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -14,9 +14,10 @@
 #include "fusionllm/exec/memory.hpp"
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/exec/threads.hpp"
-#include "fusionllm/runtime/batches.hpp"
+#include "fusionllm/graph/resnet.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/random.hpp"
 #include "fusionllm/util/units.hpp"
 
 #include "app/commands/commands.hpp"
@@ -32,41 +33,62 @@ struct Sample {
     std::vector<HostTensor> inputs;
 };
 
-Sample make_sample(OpGraph graph,
-                   const Dataset& dataset,
-                   std::int64_t micro_batch) {
-    std::vector<std::size_t> samples(static_cast<std::size_t>(micro_batch));
-    std::iota(samples.begin(), samples.end(), std::size_t{0});
-    for (std::size_t& sample : samples) {
-        sample %= dataset.size();
+//! Numbers in [-0.5, 0.5) for images; 0 and 1 for tokens and labels, which
+//! every vocabulary has. So no data are needed.
+HostTensor make_noise(const TensorType& type) {
+    HostTensor tensor{type, std::vector<std::byte>(num_bytes(type))};
+    const auto count = static_cast<std::size_t>(num_elements(type));
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint64_t key = derive_key(1, static_cast<std::uint64_t>(i));
+        if (type.dtype == DType::f32) {
+            const auto number = static_cast<float>(key >> 40) * 0x1p-24f - 0.5f;
+            std::memcpy(&tensor.bytes[i * sizeof(float)], &number, 4);
+        } else if (type.dtype == DType::i64) {
+            const auto number = static_cast<std::int64_t>(key % 2);
+            std::memcpy(&tensor.bytes[i * sizeof(number)], &number, 8);
+        }
     }
-    auto inputs = make_batch(graph, dataset, samples, graph.signature().inputs);
+    return tensor;
+}
+
+Sample make_sample(OpGraph graph) {
+    std::vector<HostTensor> inputs;
+    for (const ValueId input : graph.signature().inputs) {
+        inputs.push_back(make_noise(graph.value(input).type));
+    }
     return {std::move(graph), std::move(inputs)};
 }
 
-//! Without an input: sizes between which a small model's lie.
+//! Without an input: sizes between which a small model's lie, for all kinds of
+//! ops.
 std::vector<Sample> default_samples() {
     constexpr std::int64_t micro_batch = 4;
     std::vector<Sample> samples;
     for (const std::int64_t width : {128, 256, 512}) {
         for (const std::int64_t context : {64, 256}) {
-            Gpt2Options model{2, width, width / 64, context, 256, 0.1, true};
-            samples.push_back(
-                make_sample(make_gpt2(model, micro_batch),
-                            *make_synthetic_dataset(
-                                 1, static_cast<std::size_t>(context), 256, 0)
-                                 .train,
-                            micro_batch));
+            const Gpt2Options model{
+                2, width, width / 64, context, 256, 0.1, true};
+            samples.push_back(make_sample(make_gpt2(model, micro_batch)));
         }
     }
+    ResnetOptions resnet;
+    resnet.depth = 18;
+    resnet.image = 32;
+    resnet.classes = 10;
+    resnet.stem = ResnetStem::cifar;
+    samples.push_back(make_sample(make_resnet(resnet, micro_batch)));
+    resnet.depth = 50;
+    resnet.image = 64;
+    resnet.stem = ResnetStem::imagenet;
+    samples.push_back(make_sample(make_resnet(resnet, micro_batch)));
     return samples;
 }
 
 std::vector<Sample> samples_of(const RunInput& input) {
     std::vector<Sample> samples;
-    samples.push_back(make_sample(make_job(input, std::nullopt).graph,
-                                  *load_data(input).train,
-                                  input.train.batch / input.micro_batches));
+    samples.push_back(make_sample(
+        make_job(choose_micro_batches(input, std::nullopt), std::nullopt)
+            .graph));
     return samples;
 }
 
@@ -87,25 +109,17 @@ void add_new(std::vector<MeasuredOpCost>& all,
     }
 }
 
+std::size_t parameter_bytes(const OpGraph& graph) {
+    std::size_t bytes = 0;
+    for (const Parameter& parameter : graph.signature().parameters) {
+        bytes += num_bytes(graph.value(parameter.value).type);
+    }
+    return bytes;
+}
+
 double host_memory_bytes() {
     return static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
            static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
-DeviceKind calibrate(const std::vector<Sample>& samples,
-                     const RunSection& run,
-                     const MeasureOptions& options,
-                     std::vector<MeasuredOpCost>& ops) {
-    DeviceKind known = measure_rates(samples.front().graph, options);
-    known.name = run.device;
-    if (options.device.is_cpu()) {
-        known.memory_bytes = host_memory_bytes();
-        known.cores = static_cast<int>(run.threads);
-    }
-    for (const Sample& sample : samples) {
-        add_new(ops, measure_ops(sample.graph, sample.inputs, options));
-    }
-    return rounded(fit_device_kind(std::move(known), ops));
 }
 
 //! Measurements are not better than this, and files stay short.
@@ -132,6 +146,26 @@ DeviceKind rounded(DeviceKind device) {
         op.backward_s = rounded(op.backward_s);
     }
     return device;
+}
+
+DeviceKind calibrate(const std::vector<Sample>& samples,
+                     const RunSection& run,
+                     const MeasureOptions& options,
+                     std::vector<MeasuredOpCost>& ops) {
+    const Sample& largest =
+        *std::ranges::max_element(samples, {}, [](const Sample& sample) {
+            return parameter_bytes(sample.graph);
+        });
+    DeviceKind known = measure_rates(largest.graph, options);
+    known.name = run.device;
+    if (options.device.is_cpu()) {
+        known.memory_bytes = host_memory_bytes();
+        known.cores = static_cast<int>(run.threads);
+    }
+    for (const Sample& sample : samples) {
+        add_new(ops, measure_ops(sample.graph, sample.inputs, options));
+    }
+    return rounded(fit_device_kind(std::move(known), ops));
 }
 
 //! Seconds of the ops of a kind, both directions, and how many there are.
