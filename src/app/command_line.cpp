@@ -83,6 +83,7 @@ struct CommandLine {
             "print an input file with every key and its default");
         add_train();
         add_plan();
+        add_simulate();
         add_generate();
         add_calibrate();
         CLI::App* command =
@@ -118,23 +119,47 @@ struct CommandLine {
         });
     }
 
-    void add_plan() {
-        CLI::App* command = app.add_subcommand(
-            "plan", "print which device would run what; run nothing");
+    //! What `plan` and `simulate` share.
+    CLI::App* add_planning(const std::string& name,
+                           const std::string& what,
+                           int (*command_function)(const PlanArguments&)) {
+        CLI::App* command = app.add_subcommand(name, what);
         add_input(*command, plan.input);
         command
             ->add_option("--np",
                          np,
-                         "number of ranks (default: those of [topology] "
-                         "sites, or 1)")
+                         "number of ranks (default: the devices of "
+                         "[topology], or 1)")
             ->check(CLI::Range(1, max_num_ranks));
+        command->add_option("--plan", plan.plan, "take the plan in this file")
+            ->type_name("FILE");
         command->add_flag("--json", plan.is_json, "print JSON");
-        command->callback([this] {
+        command->callback([this, command_function] {
             if (np > 0) {
                 plan.num_ranks = np;
             }
-            run_once([this] { return run_plan(plan); });
+            run_once(
+                [this, command_function] { return command_function(plan); });
         });
+        return command;
+    }
+
+    void add_plan() {
+        add_planning("plan",
+                     "say which device runs what, how long a step takes and "
+                     "why; run nothing",
+                     run_plan)
+            ->add_option("--svg", plan.svg, "draw the plan into this file")
+            ->type_name("FILE");
+    }
+
+    void add_simulate() {
+        add_planning("simulate",
+                     "tell what every device and link does over a step",
+                     run_simulate)
+            ->add_option(
+                "--trace", plan.trace, "write the timeline for ui.perfetto.dev")
+            ->type_name("FILE");
     }
 
     void add_generate() {

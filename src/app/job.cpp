@@ -1,12 +1,48 @@
 #include "app/job.hpp"
 
-#include "fusionllm/plan/make_plan.hpp"
+#include <algorithm>
+#include <limits>
+
+#include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 
 #include "app/model.hpp"
 
 namespace fusionllm {
+namespace {
+
+// Numbers of micro-batches that are tried where the user leaves it open.
+constexpr std::size_t most_divisors = 16;
+
+Plan load_plan(const RunInput& input) {
+    return parse_plan(read_file(input.plan.file), input.plan.file.string());
+}
+
+//! Evenly spread over all divisors, if there are many, ascending.
+std::vector<std::int64_t> some_divisors(std::int64_t number) {
+    std::vector<std::int64_t> divisors;
+    for (std::int64_t d = 1; d * d <= number; ++d) {
+        if (number % d == 0) {
+            divisors.push_back(d);
+            if (d * d != number) {
+                divisors.push_back(number / d);
+            }
+        }
+    }
+    std::ranges::sort(divisors);
+    if (divisors.size() <= most_divisors) {
+        return divisors;
+    }
+    std::vector<std::int64_t> some;
+    for (std::size_t i = 0; i < most_divisors; ++i) {
+        some.push_back(
+            divisors[i * (divisors.size() - 1) / (most_divisors - 1)]);
+    }
+    return some;
+}
+
+}  // namespace
 
 Topology make_job_topology(const RunInput& input,
                            std::optional<int> num_ranks) {
@@ -31,36 +67,73 @@ Job make_job(const RunInput& input, std::optional<int> num_ranks) {
     Topology topology = make_job_topology(input, num_ranks);
     OpGraph graph = make_model(input);
     Workload workload = estimate_workload(graph);
-    Plan plan;
-    if (input.plan.file.empty()) {
-        plan = make_plan(graph,
-                         workload,
-                         topology,
-                         input.plan.partition,
-                         input.schedule,
-                         static_cast<int>(input.micro_batches));
-    } else {
-        plan = parse_plan(read_file(input.plan.file), input.plan.file.string());
-        FUSIONLLM_VALIDATE(
-            plan.micro_batches == input.micro_batches,
-            "plan '{}' has {} micro-batches, but train.micro_batches is {}; "
-            "give both the same number",
-            input.plan.file.string(),
-            plan.micro_batches,
-            input.micro_batches);
-        validate(plan, graph, topology.devices.size());
-    }
+    CostModel model(graph,
+                    workload,
+                    topology,
+                    state_bytes_per_element(input.train.optimizer));
     return {std::move(graph),
             std::move(workload),
             std::move(topology),
-            std::move(plan)};
+            std::move(model),
+            {}};
 }
 
-CostModel make_cost_model(const RunInput& input, const Job& job) {
-    return {job.graph,
-            job.workload,
-            job.topology,
-            state_bytes_per_element(input.train.optimizer)};
+PlanRequest make_plan_request(const RunInput& input) {
+    return {input.plan.partition,
+            input.schedule,
+            static_cast<int>(input.micro_batches),
+            input.plan.device_order == "random" ? DeviceOrder::random
+                                                : DeviceOrder::given,
+            static_cast<std::uint64_t>(input.run.seed)};
+}
+
+PlannedStep plan_job(const RunInput& input, const Job& job) {
+    if (input.plan.file.empty()) {
+        return choose_plan(
+            job.graph, job.model, job.topology, make_plan_request(input));
+    }
+    const Plan plan = load_plan(input);
+    FUSIONLLM_VALIDATE(
+        plan.micro_batches == input.micro_batches,
+        "plan '{}' has {} micro-batches, but train.micro_batches is {}; give "
+        "both the same number",
+        input.plan.file.string(),
+        plan.micro_batches,
+        input.micro_batches);
+    validate(plan, job.graph, job.topology.devices.size());
+    const std::string problem = find_memory_problem(
+        report_stages(plan, job.graph, job.model, job.topology));
+    FUSIONLLM_VALIDATE(problem.empty(), "{}", problem);
+    return simulate_plan(plan, job.model);
+}
+
+RunInput choose_micro_batches(RunInput input, std::optional<int> num_ranks) {
+    if (input.micro_batches > 0) {
+        return input;
+    }
+    if (!input.plan.file.empty()) {
+        input.micro_batches = load_plan(input).micro_batches;
+        return input;
+    }
+    double best_s = std::numeric_limits<double>::infinity();
+    std::int64_t best = 0;
+    std::string problem;
+    for (const std::int64_t number : some_divisors(input.train.batch)) {
+        input.micro_batches = number;
+        try {
+            const double step_s =
+                plan_job(input, make_job(input, num_ranks)).timeline.makespan_s;
+            if (step_s < best_s) {
+                best_s = step_s;
+                best = number;
+            }
+        } catch (const InputError& error) {
+            problem = error.what();
+        }
+    }
+    FUSIONLLM_VALIDATE(best > 0, "{}", problem);
+    input.micro_batches = best;
+    return input;
 }
 
 DatasetSplit load_data(const RunInput& input) {

@@ -7,28 +7,43 @@
 #include "fusionllm/cost/workload.hpp"
 #include "fusionllm/data/text.hpp"
 #include "fusionllm/plan/cost_model.hpp"
-#include "fusionllm/plan/plan.hpp"
+#include "fusionllm/sim/choose_plan.hpp"
 
 #include "app/run_input.hpp"
 
 namespace fusionllm {
 
-//! What an input comes to: model, its costs, devices and the plan for them.
+//! What an input comes to: a model, what it costs, and the devices.
 struct Job {
     OpGraph graph;
     Workload workload;
     Topology topology;
-    Plan plan;
+    CostModel model;  //!< time and memory of any stage
+    Plan plan;        //!< empty until it is made (`plan_job`) or received
 };
 
-//! Time and memory of any stage of the job.
-CostModel make_cost_model(const RunInput& input, const Job& job);
+/*!
+ * The input with its number of micro-batches chosen, if that is left open: of
+ * all divisors of the batch the one whose plan promises the shortest step; of
+ * the numbers in the plan's file if there is one.
+ */
+RunInput choose_micro_batches(RunInput input, std::optional<int> num_ranks);
 
-//! Devices of the input's sites, or equal ones for `num_ranks`, or just one.
+//! Devices of the input's topology, or `num_ranks` equal ones, or just one.
 Topology make_job_topology(const RunInput& input, std::optional<int> num_ranks);
 
-//! Throws `InputError` when model, devices and plan do not fit together.
+//! The job without a plan. Throws `InputError` when model and devices do not
+//! fit together; the number of micro-batches must have been chosen.
 Job make_job(const RunInput& input, std::optional<int> num_ranks);
+
+//! What the input asks of a plan.
+PlanRequest make_plan_request(const RunInput& input);
+
+/*!
+ * The plan of the input's file, or a new one. Throws `InputError` when it does
+ * not fit the job, or a stage its device.
+ */
+PlannedStep plan_job(const RunInput& input, const Job& job);
 
 //! Reads the files, or makes the data up.
 DatasetSplit load_data(const RunInput& input);

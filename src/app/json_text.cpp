@@ -28,6 +28,11 @@ std::string to_json(const StepMetrics& metrics) {
         json += fmt::format(R"(,"validation_loss":{})",
                             number(*metrics.validation_loss));
     }
+    if (metrics.emulated_step_s) {
+        json += fmt::format(R"(,"emulated_step_s":{},"emulated_s":{})",
+                            number(*metrics.emulated_step_s),
+                            number(metrics.emulated_s.value_or(0)));
+    }
     if (!metrics.skipped.empty()) {
         json += fmt::format(R"(,"skipped":{})",
                             nlohmann::json(metrics.skipped).dump());
@@ -44,10 +49,30 @@ std::optional<std::int64_t> step_of_metrics(const std::string& line) {
     return json["step"].get<std::int64_t>();
 }
 
-std::string to_json(const Plan& plan, const std::vector<StageReport>& stages) {
+std::optional<double> emulated_s_of_metrics(const std::string& line) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("emulated_s") ||
+        !json["emulated_s"].is_number()) {
+        return std::nullopt;
+    }
+    return json["emulated_s"].get<double>();
+}
+
+std::string to_json(const PlannedStep& step, const PlanReport& report) {
+    const Plan& plan = step.plan;
     nlohmann::ordered_json json;
-    json["step_s"] = nullptr;  // comes with the simulator
-    json["bottleneck"] = nullptr;
+    json["step_s"] = step.timeline.makespan_s;
+    json["samples_per_s"] = report.samples_per_s;
+    json["parts"] = {{"compute_s", report.parts.compute_s},
+                     {"bubble_s", report.parts.bubble_s},
+                     {"links_s", report.parts.links_s},
+                     {"exchange_s", report.parts.exchange_s}};
+    json["bubble"] = report.bubble;
+    json["bottleneck"] = report.bottleneck.name;
+    json["bottleneck_share"] = report.bottleneck.share;
+    json["schedule"] = plan.schedule;
+    json["micro_batches"] = plan.micro_batches;
+    json["in_flight"] = plan.in_flight;
     json["groups"] = nlohmann::json::array();
     for (const DeviceGroup& group : plan.groups) {
         nlohmann::ordered_json entry{{"name", group.name}};
@@ -57,19 +82,31 @@ std::string to_json(const Plan& plan, const std::vector<StageReport>& stages) {
         json["groups"].push_back(entry);
     }
     json["stages"] = nlohmann::json::array();
-    for (std::size_t i = 0; i < stages.size(); ++i) {
+    for (std::size_t i = 0; i < report.stages.size(); ++i) {
+        const StageReport& stage = report.stages[i];
         nlohmann::ordered_json entry;
         for (const DeviceId device : plan.placement.stages[i].devices) {
             entry["devices"].push_back(device.get());
         }
-        entry["ops"] = stages[i].num_ops;
-        entry["parameters"] = stages[i].parameters;
-        entry["flops"] = stages[i].flops;
-        entry["memory_bytes"] = stages[i].memory_bytes;
-        entry["compute_s"] = stages[i].compute_s;
-        entry["send_bytes"] = stages[i].send_bytes;
+        entry["ops"] = stage.num_ops;
+        entry["parameters"] = stage.parameters;
+        entry["flops"] = stage.flops;
+        entry["memory_bytes"] = stage.memory_bytes;
+        entry["device_memory_bytes"] = stage.device_memory_bytes;
+        entry["in_flight"] = stage.in_flight;
+        entry["compute_s"] = stage.compute_s;
+        entry["send_bytes"] = stage.send_bytes;
         json["stages"].push_back(entry);
     }
+    json["links"] = nlohmann::json::array();
+    for (const LinkUse& use : step.timeline.links) {
+        json["links"].push_back({{"from", use.from.get()},
+                                 {"to", use.to.get()},
+                                 {"bytes", use.bytes},
+                                 {"busy_s", use.busy_s}});
+    }
+    json["unused_devices"] = report.unused;
+    json["ops_by_bytes"] = report.ops_by_bytes;
     return json.dump(2);
 }
 

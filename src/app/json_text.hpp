@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/runtime/trainer.hpp"
+
+#include "app/plan_report.hpp"
 
 namespace fusionllm {
 
@@ -16,8 +17,11 @@ std::string to_json(const StepMetrics& metrics);
 //! "step" of such a line; none for a line that was cut short.
 std::optional<std::int64_t> step_of_metrics(const std::string& line);
 
-//! What `fusionllm plan --json` prints.
-std::string to_json(const Plan& plan, const std::vector<StageReport>& stages);
+//! "emulated_s" of such a line; none if it has none.
+std::optional<double> emulated_s_of_metrics(const std::string& line);
+
+//! What `fusionllm plan --json` prints; seconds and bytes.
+std::string to_json(const PlannedStep& step, const PlanReport& report);
 
 //! Several texts as one, and back.
 std::string pack_texts(const std::vector<std::string>& texts);

@@ -111,6 +111,20 @@ void OutputFolder::drop_metrics_after(std::int64_t step) {
     write_file(metrics_file(), kept);
 }
 
+double OutputFolder::emulated_s_after(std::int64_t step) const {
+    double seconds = 0;
+    if (!fs::exists(metrics_file())) {
+        return seconds;
+    }
+    for (const std::string& line : split(read_file(metrics_file()), '\n')) {
+        const auto line_step = step_of_metrics(line);
+        if (line_step && *line_step <= step) {
+            seconds = emulated_s_of_metrics(line).value_or(seconds);
+        }
+    }
+    return seconds;
+}
+
 void OutputFolder::write_metrics(const StepMetrics& metrics) {
     std::ofstream file(metrics_file(), std::ios::app);
     file << to_json(metrics) << '\n';

@@ -36,6 +36,10 @@ public:
                  const std::string& input,
                  const std::string& plan);
 
+    //! The emulated clock after `step`, as metrics.jsonl has it; 0 if the run
+    //! was not emulated.
+    double emulated_s_after(std::int64_t step) const;
+
     //! Add a line to metrics.jsonl, at once on disk for readers.
     void write_metrics(const StepMetrics& metrics);
 

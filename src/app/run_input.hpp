@@ -48,8 +48,9 @@ struct TopologySection {
 
 //! [plan]
 struct PlanSection {
-    std::string partition = "equal_flops";
-    std::filesystem::path file;  //!< empty: make one
+    std::string partition = "op_fence";
+    std::string device_order = "given";  //!< or "random"
+    std::filesystem::path file;          //!< empty: make one
 
     friend bool operator==(const PlanSection&, const PlanSection&) = default;
 };
@@ -65,7 +66,7 @@ struct RunInput {
     ResnetOptions resnet;  //!< of kind "resnet"
     DataSection data;
     TrainOptions train;  //!< [train] and [checkpoint]; seed, output from [run]
-    std::int64_t micro_batches = 4;  //!< train.micro_batches
+    std::int64_t micro_batches = 4;  //!< train.micro_batches; 0: choose
     std::string schedule = "1f1b";   //!< train.schedule
     TopologySection topology;
     PlanSection plan;

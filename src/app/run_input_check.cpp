@@ -108,7 +108,7 @@ void check_data(const RunInput& input, const FindPlace& place) {
 void check_train(const RunInput& input, const FindPlace& place) {
     const TrainOptions& train = input.train;
     FUSIONLLM_VALIDATE(
-        train.batch % input.micro_batches == 0,
+        input.micro_batches == 0 || train.batch % input.micro_batches == 0,
         "{}: batch = {} in [train] is not divisible by micro_batches = {}; {}",
         place("train", "batch"),
         train.batch,

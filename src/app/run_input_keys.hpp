@@ -144,8 +144,16 @@ void visit_placement(Input& input, Visitor& visitor) {
     visitor.section("plan", "Which rank computes what.");
     visitor.key("partition",
                 input.plan.partition,
-                Choices{{"equal_flops", "equal_ops"}},
-                "How ops are shared out: \"equal_flops\", \"equal_ops\".");
+                Choices{{"op_fence",
+                         "equal_flops",
+                         "equal_ops",
+                         "equal_memory",
+                         "exhaustive"}},
+                "How ops are shared out; \"op_fence\" looks at the links.");
+    visitor.key("device_order",
+                input.plan.device_order,
+                Choices{{"given", "random"}},
+                "Of the equal_* partitions: \"given\" or \"random\".");
     visitor.key(
         "file", input.plan.file, Any{}, "A plan to follow; \"\" = make one.");
 }

@@ -70,12 +70,12 @@ void visit_train(Input& input, Visitor& visitor) {
     visitor.key("batch", train.batch, some_size, "Samples a step.");
     visitor.key("micro_batches",
                 input.micro_batches,
-                some_size,
-                "Parts of a batch in the pipeline; they divide it.");
+                any_count,
+                "Parts of a batch; they divide it. 0: what is fastest.");
     visitor.key("schedule",
                 input.schedule,
-                Choices{{"gpipe", "1f1b"}},
-                "Order of forwards and backwards: \"gpipe\" or \"1f1b\".");
+                Choices{{"1f1b", "1f1b_deep", "gpipe", "auto"}},
+                "Order of forwards and backwards; \"auto\": the fastest.");
     visit_optimizer(input, visitor);
     visit_learning_rate(input, visitor);
     visitor.key("evaluate_every",

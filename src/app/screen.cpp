@@ -103,8 +103,8 @@ std::string describe_run(const RunInput& input,
            format_table({"rank", "host", "pid", "device", "group", "stage"},
                         rows) +
            "\n" +
-           to_table(report_stages(
-               job.plan, job.graph, make_cost_model(input, job), job.topology));
+           to_table(
+               report_stages(job.plan, job.graph, job.model, job.topology));
 }
 
 ProgressPrinter::ProgressPrinter(std::int64_t first_step, std::int64_t steps)
@@ -132,6 +132,11 @@ void ProgressPrinter::print(const StepMetrics& metrics) {
         format_count(metrics.tokens_per_s),
         format_seconds(metrics.step_s),
         format_seconds(step_s * static_cast<double>(steps_ - metrics.step)));
+    if (metrics.emulated_step_s) {
+        line += fmt::format("  emulated {} a step, {} so far",
+                            format_seconds(*metrics.emulated_step_s),
+                            format_seconds(metrics.emulated_s.value_or(0)));
+    }
     if (metrics.validation_loss) {
         line +=
             fmt::format("  validation loss {:.4f}", *metrics.validation_loss);

@@ -127,28 +127,48 @@ std::vector<std::string> schedules_of(const PlanRequest& request) {
     return {request.schedule};
 }
 
-//! Placements of the partition; for OP-Fence also those of all baselines.
-std::vector<Placement> place(const CostModel& model,
-                             const PlanRequest& request,
-                             const std::string& schedule,
-                             std::optional<InputError>& problem) {
-    PlannerOptions options = planner_options(schedule, request.micro_batches);
-    options.device_order = request.device_order;
-    options.seed = request.seed;
-    std::vector<Placement> placements;
-    if (request.partition != "op_fence") {
-        placements.push_back(partition(request.partition, model, options));
-        return placements;
+//! What is to be tried, each placement once.
+class Placements {
+public:
+    void add(Placement placement) {
+        if (std::ranges::find(all_, placement) == all_.end()) {
+            all_.push_back(std::move(placement));
+        }
     }
-    try {
-        placements.push_back(place_op_fence(model, options));
-    } catch (const InputError& error) {
-        problem = error;
+    const std::vector<Placement>& all() const { return all_; }
+
+private:
+    std::vector<Placement> all_;
+};
+
+//! Placements of the partition for each kind of schedule; for OP-Fence also
+//! those of all baselines.
+Placements place(const CostModel& model,
+                 const PlanRequest& request,
+                 const std::vector<std::string>& schedules,
+                 std::optional<InputError>& problem) {
+    Placements placements;
+    std::vector<PlannerOptions> done;
+    for (const std::string& schedule : schedules) {
+        PlannerOptions options =
+            planner_options(schedule, request.micro_batches);
+        options.device_order = request.device_order;
+        options.seed = request.seed;
+        if (std::ranges::find(done, options) != done.end()) {
+            continue;
+        }
+        done.push_back(options);
+        try {
+            placements.add(partition(request.partition, model, options));
+        } catch (const InputError& error) {
+            problem = error;
+        }
     }
-    if (model.num_devices() <= model.num_ops()) {
+    if (request.partition == "op_fence" &&
+        model.num_devices() <= model.num_ops()) {
         for (const auto planner :
              {place_equal_flops, place_equal_ops, place_equal_memory}) {
-            placements.push_back(planner(model, options));
+            placements.add(planner(model, done.front()));
         }
     }
     return placements;
@@ -190,15 +210,8 @@ PlannedStep choose_plan(const OpGraph& graph,
     const auto schedules = schedules_of(request);
     PlanSearch search(model, request);
     std::optional<InputError> problem;
-    std::vector<Placement> placements;
-    for (const std::string& schedule : schedules) {
-        for (Placement& placement : place(model, request, schedule, problem)) {
-            if (std::ranges::find(placements, placement) == placements.end()) {
-                placements.push_back(std::move(placement));
-            }
-        }
-    }
-    for (const Placement& placement : placements) {
+    const Placements placements = place(model, request, schedules, problem);
+    for (const Placement& placement : placements.all()) {
         for (const std::string& schedule : schedules) {
             search.offer(placement, schedule);
         }
@@ -208,7 +221,7 @@ PlannedStep choose_plan(const OpGraph& graph,
             throw InputError(*problem);
         }
         throw InputError(
-            explain(graph, model, topology, request, placements.front()));
+            explain(graph, model, topology, request, placements.all().front()));
     }
     if (request.partition == "op_fence") {
         search.improve();

@@ -119,10 +119,10 @@ TEST(ContiguousPartitionTest, equals_exhaustion_where_the_order_is_fixed) {
 TEST(OpFenceTest, is_valid_fits_and_is_never_worse_than_a_baseline) {
     std::mt19937 random(5);
     int num_placed = 0;
-    for (int trial = 0; trial < 150; ++trial) {
+    for (int trial = 0; trial < 100; ++trial) {
         CaseShape shape;
-        shape.num_ops = 1 + static_cast<int>(random() % 60);
-        shape.num_devices = 1 + static_cast<int>(random() % 12);
+        shape.num_ops = 1 + static_cast<int>(random() % 30);
+        shape.num_devices = 1 + static_cast<int>(random() % 8);
         shape.memory = trial % 2 == 0 ? CaseShape::Memory::limited
                                       : CaseShape::Memory::unlimited;
         shape.lines =
@@ -157,7 +157,7 @@ TEST(OpFenceTest, is_valid_fits_and_is_never_worse_than_a_baseline) {
         }
         EXPECT_EQ(place_op_fence(model, options), placement);
     }
-    EXPECT_GT(num_placed, 75);
+    EXPECT_GT(num_placed, 50);
 }
 
 TEST(OpFenceTest, is_within_5_percent_of_the_optimum_in_95_of_100_cases) {

@@ -1,6 +1,7 @@
 fusionllm_add_test(sim/bottleneck_test.cpp)
 fusionllm_add_test(sim/depth_test.cpp)
 fusionllm_add_test(sim/simulate_test.cpp)
+fusionllm_add_test(sim/step_parts_test.cpp)
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_executable(chrome_trace_program

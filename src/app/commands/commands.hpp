@@ -24,11 +24,14 @@ struct TrainArguments {
     std::filesystem::path output;  //!< empty: the input's
 };
 
-//! `fusionllm plan`
+//! `fusionllm plan` and `fusionllm simulate`
 struct PlanArguments {
     InputArguments input;
     std::optional<int> num_ranks;
+    std::filesystem::path plan;  //!< empty: the input's, or a new one
     bool is_json = false;
+    std::filesystem::path svg;    //!< of plan: write a picture here
+    std::filesystem::path trace;  //!< of simulate: write a timeline here
 };
 
 //! `fusionllm generate`
@@ -53,6 +56,7 @@ struct CalibrateArguments {
 //! Collective over the ranks that mpirun started, or one rank without it.
 int run_train(int& argc, char**& argv, const TrainArguments& arguments);
 int run_plan(const PlanArguments& arguments);
+int run_simulate(const PlanArguments& arguments);
 int run_validate(const InputArguments& arguments);
 int run_generate(const GenerateArguments& arguments);
 int run_calibrate(const CalibrateArguments& arguments);

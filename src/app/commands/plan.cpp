@@ -1,34 +1,90 @@
 #include <cstdio>
 
-#include "fusionllm/exec/optimizer_options.hpp"
-#include "fusionllm/plan/stage_report.hpp"
+#include "fusionllm/sim/chrome_trace.hpp"
+#include "fusionllm/util/file.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/job.hpp"
 #include "app/json_text.hpp"
+#include "app/plan_report.hpp"
+#include "app/plan_svg.hpp"
 
 namespace fusionllm {
+namespace {
+
+//! What both commands begin with.
+struct Planned {
+    RunInput input;
+    Job job;
+    PlannedStep step;
+};
+
+Planned make_planned(const PlanArguments& arguments) {
+    RunInput input =
+        load_run_input(arguments.input.file, arguments.input.overrides);
+    if (!arguments.plan.empty()) {
+        input.plan.file = std::filesystem::absolute(arguments.plan);
+    }
+    input = choose_micro_batches(std::move(input), arguments.num_ranks);
+    Job job = make_job(input, arguments.num_ranks);
+    PlannedStep step = plan_job(input, job);
+    job.plan = step.plan;
+    return {std::move(input), std::move(job), std::move(step)};
+}
+
+//! A plan file is what people are shown: the rest of it is comments.
+void print_comments(const std::string& text) {
+    std::string line = "\n# ";
+    for (const char c : text) {
+        line += c;
+        if (c == '\n') {
+            line += "# ";
+        }
+    }
+    std::printf("%s\n", line.c_str());
+}
+
+}  // namespace
 
 int run_plan(const PlanArguments& arguments) {
-    const RunInput input =
-        load_run_input(arguments.input.file, arguments.input.overrides);
-    const Job job = make_job(input, arguments.num_ranks);
-    const auto stages = report_stages(
-        job.plan, job.graph, make_cost_model(input, job), job.topology);
-    if (arguments.is_json) {
-        std::printf("%s\n", to_json(job.plan, stages).c_str());
-    } else {
-        // The table is a comment, so that the output is a plan file.
-        std::printf("%s", to_text(job.plan, job.graph).c_str());
-        std::string line = "\n# ";
-        for (const char c : to_table(stages)) {
-            line += c;
-            if (c == '\n') {
-                line += "# ";
-            }
-        }
-        std::printf("%s\n", line.c_str());
+    const Planned planned = make_planned(arguments);
+    const PlanReport report =
+        make_plan_report(planned.input, planned.job, planned.step);
+    if (!arguments.svg.empty()) {
+        write_file(arguments.svg,
+                   to_svg(report, planned.job, planned.step.plan));
     }
+    if (arguments.is_json) {
+        std::printf("%s\n", to_json(planned.step, report).c_str());
+        return 0;
+    }
+    std::printf("%s", to_text(planned.step.plan, planned.job.graph).c_str());
+    print_comments(to_text(report, planned.job, planned.step.plan) +
+                   "advice  " +
+                   advise(planned.input,
+                          arguments.num_ranks,
+                          planned.step.timeline.makespan_s));
+    return 0;
+}
+
+int run_simulate(const PlanArguments& arguments) {
+    const Planned planned = make_planned(arguments);
+    const PlanReport report =
+        make_plan_report(planned.input, planned.job, planned.step);
+    if (!arguments.trace.empty()) {
+        write_file(arguments.trace,
+                   to_chrome_trace(planned.step.timeline,
+                                   planned.step.costs,
+                                   planned.job.model.network(),
+                                   stage_device_names(planned.step.plan,
+                                                      planned.job.topology)));
+    }
+    if (arguments.is_json) {
+        std::printf("%s\n", to_json(planned.step, report).c_str());
+        return 0;
+    }
+    std::printf("%s",
+                describe_timeline(report, planned.job, planned.step).c_str());
     return 0;
 }
 

@@ -21,6 +21,7 @@
 #include "app/commands/train_briefing.hpp"
 #include "app/job.hpp"
 #include "app/screen.hpp"
+#include "app/traffic_table.hpp"
 #include "app/versions.hpp"
 
 namespace fusionllm {
@@ -91,6 +92,8 @@ private:
     void print_end(const Trainer& trainer, StopRequest stop);
     TrainerHooks make_hooks();
     TrainerSetup make_setup() const;
+    std::optional<Emulation> make_emulation() const;
+    std::string describe_sent(const Trainer& trainer) const;
     CheckpointManifest make_manifest(std::int64_t step) const;
     bool is_root() const { return world_.rank() == root; }
     std::int64_t start_step() const {
@@ -118,9 +121,7 @@ private:
 
 //! The job with rank 0's plan, so that all ranks have the same one.
 Job TrainRun::make_briefed_job() const {
-    RunInput input = input_;
-    input.plan.file.clear();
-    Job job = make_job(input, world_.size());
+    Job job = make_job(input_, world_.size());
     job.plan = parse_plan(briefing_.plan, "rank 0's plan");
     validate(job.plan, job.graph, job.topology.devices.size());
     return job;
@@ -187,7 +188,37 @@ TrainerSetup TrainRun::make_setup() const {
                 return make_compute_scope(threads);
             },
             [this] { return load_data(input_); },
-            process_begin_s()};
+            process_begin_s(),
+            make_emulation()};
+}
+
+//! The testbed is the topology of the input; rank 0 keeps the clock.
+std::optional<Emulation> TrainRun::make_emulation() const {
+    if (!is_root() || input_.network_mode != "emulated") {
+        return std::nullopt;
+    }
+    const double begin_s =
+        reader_ ? OutputFolder(input_.run.output, Existing::resume)
+                      .emulated_s_after(start_step())
+                : 0;
+    return Emulation{job_.model.step_costs(job_.plan.placement),
+                     job_.model.network(),
+                     begin_s};
+}
+
+std::string TrainRun::describe_sent(const Trainer& trainer) const {
+    RankTraffic planned =
+        foresee_traffic(job_.model.step_costs(job_.plan.placement),
+                        role_.rank_of_stage,
+                        devices_,
+                        job_.plan.micro_batches);
+    const auto steps =
+        static_cast<std::uint64_t>(trainer.step() - start_step());
+    for (auto& [ranks, bytes] : planned) {
+        bytes *= steps;
+    }
+    return describe_traffic(
+        trainer.traffic(), planned, layout_.group_of_rank, job_.plan.groups);
 }
 
 void TrainRun::print_start(const std::vector<std::string>& hosts) const {
@@ -238,6 +269,9 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
         }
     }
     std::printf("\n%s", describe_sections(sections).c_str());
+    if (const auto table = describe_sent(trainer); !table.empty()) {
+        std::printf("\n%s", table.c_str());
+    }
     std::printf("CPU time: %.1f s over %zu ranks", cpu_s, packed.size());
     if (num_idle > 0) {
         std::printf(

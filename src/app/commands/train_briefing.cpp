@@ -8,6 +8,7 @@
 #include "fusionllm/util/error.hpp"
 
 #include "app/json_text.hpp"
+#include "app/model.hpp"
 
 namespace fusionllm {
 namespace {
@@ -124,8 +125,12 @@ Briefing make_briefing(const TrainArguments& arguments,
     Briefing briefing;
     briefing.job_id = fmt::format("{}-{}", mpi::host_name(), getpid());
     try {
-        const RunInput input = load_input(arguments);
-        const Job job = make_job(input, static_cast<int>(hosts.size()));
+        const auto num_ranks = static_cast<int>(hosts.size());
+        const RunInput input =
+            choose_micro_batches(load_input(arguments), num_ranks);
+        check_trainable(input);
+        Job job = make_job(input, num_ranks);
+        job.plan = plan_job(input, job).plan;
         make_rank_role(
             job.plan, match_devices(input, job.topology, hosts), root);
         const OutputFolder output(input.run.output, arguments.existing);

@@ -6,7 +6,8 @@
 namespace fusionllm {
 
 int run_validate(const InputArguments& arguments) {
-    const RunInput input = load_run_input(arguments.file, arguments.overrides);
+    const RunInput input = choose_micro_batches(
+        load_run_input(arguments.file, arguments.overrides), std::nullopt);
     const Job job = make_job(input, std::nullopt);
     std::printf("%s is a good input: %zu ops, %zu parameter tensors, %zu %s\n",
                 arguments.file.c_str(),

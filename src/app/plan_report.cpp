@@ -1,0 +1,157 @@
+#include "app/plan_report.hpp"
+
+#include <algorithm>
+
+#include <fmt/ranges.h>
+
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/text.hpp"
+#include "fusionllm/util/units.hpp"
+
+namespace fusionllm {
+namespace {
+
+std::vector<std::string> unused_devices(const Plan& plan,
+                                        const Topology& topology) {
+    std::vector<std::string> names;
+    for (std::size_t d = 0; d < topology.devices.size(); ++d) {
+        const DeviceId device(static_cast<std::uint32_t>(d));
+        const bool is_used = std::ranges::any_of(
+            plan.placement.stages,
+            [&](const auto& stage) { return stage.devices.at(0) == device; });
+        if (!is_used) {
+            names.push_back(topology.devices[d].name);
+        }
+    }
+    return names;
+}
+
+//! "lyon: 0 1 2 | osaka: 5 4": stages' devices by group, in order.
+std::string describe_order(const Plan& plan) {
+    std::string text;
+    int last = -1;
+    for (const StagePlacement& stage : plan.placement.stages) {
+        const DeviceId device = stage.devices.at(0);
+        const int group = find_group(plan, device);
+        if (group != last) {
+            text +=
+                fmt::format("{}{}:",
+                            last < 0 ? "" : " | ",
+                            plan.groups[static_cast<std::size_t>(group)].name);
+            last = group;
+        }
+        text += fmt::format(" {}", device.get());
+    }
+    return text;
+}
+
+std::string describe_groups(const Plan& plan, const Network& network) {
+    std::vector<std::vector<std::string>> rows;
+    for (const DeviceGroup& group : plan.groups) {
+        std::vector<double> inside;
+        for (const DeviceId a : group.devices) {
+            for (const DeviceId b : group.devices) {
+                if (a != b) {
+                    inside.push_back(network.link(a, b).bandwidth_bytes_per_s);
+                }
+            }
+        }
+        std::string slowest = "-";
+        if (!inside.empty()) {
+            slowest = write_bits_per_s(std::ranges::min(inside));
+        }
+        rows.push_back(
+            {group.name, fmt::format("{}", group.devices.size()), slowest});
+    }
+    return format_table({"group", "devices", "slowest link inside"}, rows);
+}
+
+std::vector<std::string> part_row(const char* name,
+                                  double seconds,
+                                  double step_s,
+                                  const char* what) {
+    return {name,
+            format_seconds(seconds),
+            fmt::format("{:.0f}%", 100 * seconds / step_s),
+            what};
+}
+
+}  // namespace
+
+std::vector<std::string> stage_device_names(const Plan& plan,
+                                            const Topology& topology) {
+    std::vector<std::string> names;
+    for (const StagePlacement& stage : plan.placement.stages) {
+        names.push_back(topology.devices[stage.devices.at(0).get()].name);
+    }
+    return names;
+}
+
+std::string describe_step(const PlanReport& report) {
+    const StepParts& parts = report.parts;
+    const double step_s = parts.step_s();
+    std::string text = format_table(
+        {"predicted step",
+         format_seconds(step_s),
+         "",
+         fmt::format("{:.4g} samples/s", report.samples_per_s)},
+        {part_row("  computing", parts.compute_s, step_s, "busiest stage"),
+         part_row("  bubble", parts.bubble_s, step_s, "it waits for stages"),
+         part_row("  links", parts.links_s, step_s, "it waits for messages"),
+         part_row("  exchange",
+                  parts.exchange_s,
+                  step_s,
+                  "gradients of shared parameters")});
+    text += fmt::format("\nbubble  {:.0f}% of all stages' time\n",
+                        100 * report.bubble) +
+            fmt::format("bottleneck  {}, {:.0f}% of the step\n",
+                        report.bottleneck.name,
+                        100 * report.bottleneck.share);
+    if (report.busiest_link &&
+        report.busiest_link->name != report.bottleneck.name) {
+        text += fmt::format("busiest link  {}, {:.0f}% of the step\n",
+                            report.busiest_link->name,
+                            100 * report.busiest_link->share);
+    }
+    return text;
+}
+
+PlanReport make_plan_report(const RunInput& input,
+                            const Job& job,
+                            const PlannedStep& step) {
+    const Network& network = job.model.network();
+    PlanReport report;
+    report.stages =
+        report_stages(step.plan, job.graph, job.model, job.topology);
+    report.parts = split_step(make_schedule(step.plan), step.costs, network);
+    report.bottleneck = find_bottleneck(
+        step.timeline, network, stage_device_names(step.plan, job.topology));
+    report.busiest_link = find_busiest_link(step.timeline, network);
+    report.bubble = bubble(step.timeline);
+    report.samples_per_s =
+        static_cast<double>(input.train.batch) / step.timeline.makespan_s;
+    report.ops_by_bytes = ops_without_row(job.graph, job.workload);
+    report.unused = unused_devices(step.plan, job.topology);
+    return report;
+}
+
+std::string to_text(const PlanReport& report,
+                    const Job& job,
+                    const Plan& plan) {
+    std::string text = describe_groups(plan, job.model.network()) +
+                       "\norder  " + describe_order(plan) + "\n\n" +
+                       to_table(report.stages) + "\n" + describe_step(report);
+    if (!report.unused.empty()) {
+        text += fmt::format("without a stage  {} of {} devices: {}\n",
+                            report.unused.size(),
+                            job.topology.devices.size(),
+                            fmt::join(report.unused, " "));
+    }
+    if (!report.ops_by_bytes.empty()) {
+        text += fmt::format("estimated by their bytes alone  {}\n",
+                            fmt::join(report.ops_by_bytes, " "));
+    }
+    return text;
+}
+
+}  // namespace fusionllm
