@@ -9,14 +9,11 @@ namespace {
 
 constexpr double row_width = 1640;
 constexpr double card_width = 90;
-constexpr double narrow_gap = 46;  // a bandwidth in two lines
-constexpr double wide_gap = 102;   // what a fence tells, group boxes' edges
+constexpr double narsvg_row_gap = 46;  // a bandwidth in two lines
 constexpr double box_edge = 10;
 constexpr double box_head = 34;  // the group's name, a tag on a card
 constexpr double lead_in = 22;   // of a link from the row above
-constexpr double row_gap = 34;   // in which such a link comes back
-constexpr double words_above = 40;
-constexpr double words_below = 84;
+constexpr double words_below = 76;
 
 std::size_t group_of(const Plan& plan, std::size_t stage) {
     return static_cast<std::size_t>(
@@ -55,7 +52,7 @@ std::vector<CutView> find_cuts(const Plan& plan,
 }
 
 double gap_after(const CutView& cut) {
-    return cut.is_fence || cut.is_bottleneck ? wide_gap : narrow_gap;
+    return cut.is_fence || cut.is_bottleneck ? svg_wide_gap : narsvg_row_gap;
 }
 
 //! The row and the left end of every card; a row has room for the words of the
@@ -65,7 +62,8 @@ void place_cards(PlanLayout& layout, std::size_t num_stages) {
     double x = first_x;
     std::size_t row = 0;
     for (std::size_t s = 0; s < num_stages; ++s) {
-        const bool is_full = x + card_width + wide_gap > svg_margin + row_width;
+        const bool is_full =
+            x + card_width + svg_wide_gap > svg_margin + row_width;
         if (s > 0 && is_full) {
             ++row;
             x = first_x;
@@ -93,14 +91,14 @@ void find_groups(PlanLayout& layout, const Plan& plan) {
 }
 
 void place_rows(PlanLayout& layout, double top) {
-    const double height = words_above + layout.bar_height + words_below;
-    const double row_height = box_head + height + box_edge + row_gap;
+    const double height = layout.words_above + layout.bar_height + words_below;
+    const double row_height = box_head + height + box_edge + svg_row_gap;
     for (std::size_t s = 0; s < layout.cards.size(); ++s) {
         SvgBox& card = layout.cards[s];
         card.y =
             top + row_height * static_cast<double>(layout.rows[s]) + box_head;
         card.height = height;
-        const double tail = layout.ends_row(s) ? wide_gap : box_edge;
+        const double tail = layout.ends_row(s) ? svg_wide_gap : box_edge;
         layout.right = std::max(layout.right, card.right() + tail);
         layout.bottom = card.bottom() + box_edge;
     }
@@ -117,7 +115,11 @@ void place_rows(PlanLayout& layout, double top) {
 }  // namespace
 
 double PlanLayout::link_y(std::size_t stage) const {
-    return cards[stage].y + words_above + bar_height / 2;
+    return base_y(stage) - bar_height / 2;
+}
+
+double PlanLayout::base_y(std::size_t stage) const {
+    return cards[stage].y + words_above + bar_height;
 }
 
 bool PlanLayout::ends_row(std::size_t stage) const {
@@ -138,6 +140,7 @@ PlanLayout lay_out(const Plan& plan,
     layout.cuts = find_cuts(plan, network, bottleneck);
     place_cards(layout, plan.placement.stages.size());
     find_groups(layout, plan);
+    layout.words_above = 40;
     layout.bar_height = layout.rows.back() < 2 ? 120 : 90;
     place_rows(layout, top);
     return layout;

@@ -16,8 +16,6 @@ struct CutView {
     Link backward;
     bool is_fence = false;  //!< between device groups
     bool is_bottleneck = false;
-
-    friend bool operator==(const CutView&, const CutView&) = default;
 };
 
 //! Stages of one group that follow each other in one row of the picture.
@@ -37,16 +35,21 @@ struct PlanLayout {
     std::vector<CutView> cuts;
     std::vector<GroupView> groups;
     std::optional<std::size_t> bottleneck_stage;
-    double bar_height = 0;  //!< of the stage with most to compute
+    double words_above = 0;  //!< on a card, over its tallest bar
+    double bar_height = 0;   //!< of the stage with most to compute
     double right = 0;
     double bottom = 0;
 
     //! Where links reach the cards of a stage.
     double link_y(std::size_t stage) const;
+    //! Where bars stand.
+    double base_y(std::size_t stage) const;
     bool ends_row(std::size_t stage) const;
 };
 
-inline constexpr double svg_margin = 24;
+inline constexpr double svg_margin = 24;     //!< around the picture
+inline constexpr double svg_row_gap = 34;    //!< for links to the next row
+inline constexpr double svg_wide_gap = 102;  //!< for what a fence tells
 
 /*!
  * Lines the stages up in rows of about a dozen, the first at `top`. Finds
