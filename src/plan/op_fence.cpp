@@ -17,6 +17,8 @@ constexpr std::size_t cuts_per_device = 4;
 constexpr std::size_t least_num_cuts = 150;
 constexpr std::size_t most_num_cuts = 1500;
 constexpr std::size_t shortest_stretch = 8;
+// Of equal candidates, but for rounding, the first one stays.
+constexpr double least_gain = 1 - 1e-9;
 // Longer lines are taken in one direction only.
 constexpr std::size_t most_devices_both_ways = 256;
 // Orders of devices that are tried beyond the path: so many that they cost
@@ -37,7 +39,7 @@ public:
     //! True if it is the best one.
     bool offer(const Placement& placement) {
         const double seconds = estimate_step_s(model_, placement, options_);
-        if (!(seconds < seconds_)) {
+        if (!(seconds < seconds_ * least_gain)) {
             return false;
         }
         seconds_ = seconds;

@@ -22,6 +22,9 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 // second.
 constexpr double search_budget = 1e6;
 
+// Of equal candidates, but for rounding, the first one stays.
+constexpr double least_gain = 1 - 1e-9;
+
 //! A schedule by the name that a plan has for it.
 struct ScheduleChoice {
     std::string name = "1f1b";
@@ -52,7 +55,7 @@ public:
     //! Simulate the placement under a schedule that the request names.
     void offer(const Placement& placement, const std::string& schedule) {
         Candidate candidate = time(placement, schedule);
-        if (candidate.step_s < best_.step_s) {
+        if (candidate.step_s < best_.step_s * least_gain) {
             best_ = std::move(candidate);
             best_request_ = schedule;
         }

@@ -21,7 +21,7 @@ StepParts split_step(const Schedule& schedule,
                      const Network& network) {
     const double step_s = simulate_step_s(schedule, costs, network);
     StepCosts less = costs;
-    free_links(less.parameter_gradients);
+    less.parameter_gradients.clear();
     const double without_exchange_s = simulate_step_s(schedule, less, network);
     free_links(less.forward);
     free_links(less.backward);
