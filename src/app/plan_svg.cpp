@@ -1,8 +1,6 @@
 #include "app/plan_svg.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <map>
 
 #include <fmt/ranges.h>
@@ -15,7 +13,7 @@
 namespace fusionllm {
 namespace {
 
-constexpr double least_width = 960;
+constexpr double least_width = 1080;
 constexpr double stages_y = 178;  // below title, bar and the bar's legend
 constexpr double idle_width = 232;
 constexpr double idle_height = 56;
@@ -65,14 +63,35 @@ struct Part {
 };
 
 std::vector<Part> list_parts(const StepParts& parts) {
-    return {{"computing", parts.compute_s, "of the busiest stage"},
-            {"bubble", parts.bubble_s, "waiting for stages"},
-            {"links", parts.links_s, "waiting for messages"},
-            {"exchange", parts.exchange_s, "of shared parameters' gradients"}};
+    return {{"computing", parts.compute_s, "(busiest stage)"},
+            {"bubble", parts.bubble_s, "(waits for stages)"},
+            {"links", parts.links_s, "(waits for messages)"},
+            {"exchange", parts.exchange_s, "(shared parameters)"}};
 }
 
 double share(double part, double whole) {
     return whole > 0 ? part / whole : 0;
+}
+
+std::string part_words(const Part& part, double step_s) {
+    return fmt::format("{} {}: {}, {:.0f}%",
+                       part.name,
+                       part.what,
+                       format_seconds(part.seconds),
+                       100 * share(part.seconds, step_s));
+}
+
+double part_words_width(const std::string& words) {
+    return 20 + text_width(words, 12) + 18;  // with a sample and a gap
+}
+
+//! How wide what is said of all parts is.
+double parts_width(const StepParts& parts) {
+    double width = 0;
+    for (const Part& part : list_parts(parts)) {
+        width += part_words_width(part_words(part, parts.step_s()));
+    }
+    return width;
 }
 
 //! The step as a bar, and what its parts are.
@@ -83,20 +102,22 @@ void draw_parts(SvgWriter& svg, const StepParts& parts, double width) {
     for (const Part& part : list_parts(parts)) {
         const double part_width =
             width * std::max(0.0, share(part.seconds, step_s));
-        const std::string words =
-            fmt::format("{} {}: {}, {:.0f}%",
-                        part.name,
-                        part.what,
-                        format_seconds(part.seconds),
-                        100 * share(part.seconds, step_s));
+        const std::string words = part_words(part, step_s);
         if (part_width > 0) {
             svg.rect("part " + part.name, {bar_x, 102, part_width, 22});
         }
         svg.rect("part " + part.name, {word_x, 133, 14, 12});
         svg.text("small", {word_x + 20, 143}, words);
         bar_x += part_width;
-        word_x += text_width(words, 12) + 44;
+        word_x += part_words_width(words);
     }
+}
+
+std::string count(const std::string& noun, std::size_t number) {
+    const char* ending = number == 1               ? ""
+                         : noun.ends_with("batch") ? "es"
+                                                   : "s";
+    return fmt::format("{} {}{}", number, noun, ending);
 }
 
 std::string title_of(const PlanReport& report) {
@@ -119,13 +140,14 @@ void draw_title(SvgWriter& svg,
     svg.text("subtitle strong", {svg_margin, 64}, bottleneck_of(report));
     svg.text("subtitle faint",
              {svg_margin, 86},
-             fmt::format("{} stages on {} of {} devices, schedule {}, {} "
-                         "micro-batches, bubble {:.0f}% of all stages' time",
-                         report.stages.size(),
+             fmt::format("{} on {} of {}, schedule {}, {}, bubble {:.0f}% "
+                         "of all stages' time",
+                         count("stage", report.stages.size()),
                          job.topology.devices.size() - report.unused.size(),
-                         job.topology.devices.size(),
+                         count("device", job.topology.devices.size()),
                          plan.schedule,
-                         plan.micro_batches,
+                         count("micro-batch",
+                               static_cast<std::size_t>(plan.micro_batches)),
                          100 * report.bubble));
 }
 
@@ -239,7 +261,9 @@ std::string to_svg(const PlanReport& report, const Job& job, const Plan& plan) {
     for (const StagePlacement& stage : plan.placement.stages) {
         kinds.push_back(job.topology.kind_of(stage.devices.at(0)).name);
     }
-    const double right = std::max(least_width, layout.right + svg_margin);
+    const double right = std::max({least_width,
+                                   layout.right + svg_margin,
+                                   parts_width(report.parts) + 2 * svg_margin});
     const double width = right - 2 * svg_margin;
     SvgWriter svg;
     draw_title(svg, report, job, plan);

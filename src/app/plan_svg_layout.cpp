@@ -7,7 +7,7 @@
 namespace fusionllm {
 namespace {
 
-constexpr double row_width = 1640;
+constexpr double widest_row = 1724;
 constexpr double card_width = 90;
 constexpr double narsvg_row_gap = 46;  // a bandwidth in two lines
 constexpr double box_edge = 10;
@@ -56,23 +56,37 @@ double gap_after(const CutView& cut) {
 }
 
 //! The row and the left end of every card; a row has room for the words of the
-//! link to the next one.
-void place_cards(PlanLayout& layout, std::size_t num_stages) {
+//! link to the next one. Returns the last row.
+std::size_t place_cards(PlanLayout& layout, double width) {
     const double first_x = svg_margin + lead_in + box_edge;
     double x = first_x;
     std::size_t row = 0;
-    for (std::size_t s = 0; s < num_stages; ++s) {
-        const bool is_full =
-            x + card_width + svg_wide_gap > svg_margin + row_width;
-        if (s > 0 && is_full) {
+    for (std::size_t s = 0; s < layout.cards.size(); ++s) {
+        if (s > 0 && x + card_width + svg_wide_gap > svg_margin + width) {
             ++row;
             x = first_x;
         }
-        layout.cards.push_back({x, 0, card_width, 0});
-        layout.rows.push_back(row);
+        layout.cards[s] = {x, 0, card_width, 0};
+        layout.rows[s] = row;
         x += card_width;
-        if (s + 1 < num_stages) {
+        if (s + 1 < layout.cards.size()) {
             x += gap_after(layout.cuts[s]);
+        }
+    }
+    return row;
+}
+
+//! Rows as narrow as they can be without making one more of them.
+void fill_rows(PlanLayout& layout) {
+    const std::size_t last_row = place_cards(layout, widest_row);
+    double width = widest_row;
+    while (last_row > 0 && place_cards(layout, width - 10) == last_row) {
+        width -= 10;
+    }
+    place_cards(layout, width);
+    if (last_row == 0) {
+        for (SvgBox& card : layout.cards) {
+            card.x -= lead_in;
         }
     }
 }
@@ -138,7 +152,9 @@ PlanLayout lay_out(const Plan& plan,
         }
     }
     layout.cuts = find_cuts(plan, network, bottleneck);
-    place_cards(layout, plan.placement.stages.size());
+    layout.cards.resize(devices.size());
+    layout.rows.resize(devices.size());
+    fill_rows(layout);
     find_groups(layout, plan);
     layout.words_above = 40;
     layout.bar_height = layout.rows.back() < 2 ? 120 : 90;

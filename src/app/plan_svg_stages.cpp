@@ -36,9 +36,10 @@ std::string link_text(const Link& link) {
 }
 
 //! Of a line: 1.5 px more for ten times the bandwidth.
-double stroke_width(const Link& link) {
-    const double bits_per_s = 8 * link.bandwidth_bytes_per_s;
-    return std::clamp(1.5 * std::log10(bits_per_s / 1e7) + 1.2, 1.5, 8.0);
+double stroke_width(const CutView& cut) {
+    const double bits_per_s = 8 * cut.forward.bandwidth_bytes_per_s;
+    const double thinnest = cut.is_bottleneck ? 3 : 1.5;
+    return std::clamp(1.5 * std::log10(bits_per_s / 1e7) + 1.2, thinnest, 8.0);
 }
 
 //! A fence tells both directions where they differ.
@@ -59,7 +60,7 @@ void draw_link_words(SvgWriter& svg,
                      const CutView& cut,
                      const StageReport& stage,
                      SvgPoint middle) {
-    const double half = stroke_width(cut.forward) / 2;
+    const double half = stroke_width(cut) / 2;
     const std::vector<std::string> above = words_over(cut);
     double y = middle.y - half - 6 - 11 * static_cast<double>(above.size() - 1);
     for (const std::string& words : above) {
@@ -103,7 +104,7 @@ void draw_link(SvgWriter& svg,
     const CutView& cut = layout.cuts[stage];
     const SvgBox& card = layout.cards[stage];
     const SvgBox& next = layout.cards[stage + 1];
-    const double width = stroke_width(cut.forward);
+    const double width = stroke_width(cut);
     const SvgPoint from{card.right(), layout.link_y(stage)};
     const SvgPoint tip{next.x, layout.link_y(stage + 1)};
     svg.begin_group(
@@ -159,7 +160,9 @@ void draw_stage_words(SvgWriter& svg,
     };
     line("word strong", stage.device);
     line("word", kind);
-    line("word", fmt::format("{} ops", stage.num_ops));
+    line("word",
+         fmt::format(
+             "{} op{} from", stage.num_ops, stage.num_ops == 1 ? "" : "s"));
     line("word faint", stage.first_op);
     line("word", memory_text(stage));
 }

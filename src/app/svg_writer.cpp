@@ -59,7 +59,7 @@ std::string shorten(std::string_view text, std::size_t max_characters) {
 }
 
 double text_width(std::string_view text, double font_size) {
-    return 0.55 * font_size * static_cast<double>(count_characters(text));
+    return 0.5 * font_size * static_cast<double>(count_characters(text));
 }
 
 void SvgWriter::rect(const std::string& css_class, const SvgBox& box) {
