@@ -224,10 +224,12 @@ void draw_tag(SvgWriter& svg, SvgPoint middle) {
 void draw_groups(SvgWriter& svg, const PlanLayout& layout, const Plan& plan) {
     for (const GroupView& view : layout.groups) {
         const DeviceGroup& group = plan.groups[view.group];
-        const std::string name =
-            group.name + (view.is_continued ? " (continued)" : "");
         const auto room =
             static_cast<std::size_t>(std::max(view.box.width / 6.8, 4.0));
+        const std::string name =
+            view.is_continued && group.name.size() + 12 <= room
+                ? group.name + " (continued)"
+                : group.name;
         svg.begin_group(fmt::format(
             "group {}: {} devices", group.name, group.devices.size()));
         svg.rect("group", view.box);
