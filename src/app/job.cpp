@@ -15,6 +15,16 @@ namespace {
 // Numbers of micro-batches that are tried where the user leaves it open.
 constexpr std::size_t most_divisors = 16;
 
+//! Whether the input says more of the devices than where they are: only then
+//! is it known that some of them would do without.
+bool is_described(const TopologySpec& spec) {
+    TopologySpec plain;
+    for (const SiteSpec& site : spec.sites) {
+        plain.sites.push_back({site.name, site.ranks});
+    }
+    return !(spec == plain);
+}
+
 Plan load_plan(const RunInput& input) {
     return parse_plan(read_file(input.plan.file), input.plan.file.string());
 }
@@ -79,12 +89,14 @@ Job make_job(const RunInput& input, std::optional<int> num_ranks) {
 }
 
 PlanRequest make_plan_request(const RunInput& input) {
-    return {input.plan.partition,
-            input.schedule,
-            static_cast<int>(input.micro_batches),
-            input.plan.device_order == "random" ? DeviceOrder::random
-                                                : DeviceOrder::given,
-            static_cast<std::uint64_t>(input.run.seed)};
+    return {
+        input.plan.partition,
+        input.schedule,
+        static_cast<int>(input.micro_batches),
+        input.plan.device_order == "random" ? DeviceOrder::random
+                                            : DeviceOrder::given,
+        static_cast<std::uint64_t>(input.run.seed),
+        is_described(input.topology.spec) ? DeviceUse::any : DeviceUse::all};
 }
 
 PlannedStep plan_job(const RunInput& input, const Job& job) {

@@ -39,6 +39,7 @@ BoundedPartition::BoundedPartition(const CostModel& model,
       is_exact_(is_exact(task)),
       is_interleaved_(task.objective == Objective::interleaved),
       memory_(task.memory),
+      use_(task.use),
       micro_batches_(task.micro_batches),
       positions_(task.cuts) {
     for (const std::size_t position : positions_) {
@@ -122,6 +123,9 @@ void BoundedPartition::add_pairs(const PartitionTask& task) {
     const std::size_t num = num_devices();
     max_skip_ = num <= max_devices_for_any_skip ? std::max<std::size_t>(num, 1)
                                                 : max_skip_of_many;
+    if (use_ == DeviceUse::all) {
+        max_skip_ = 1;
+    }
     pairs_.resize(num * max_skip_);
     for (std::size_t a = 0; a < num; ++a) {
         for (std::size_t b = a + 1; b < std::min(num, a + 1 + max_skip_); ++b) {
@@ -182,7 +186,9 @@ void BoundedPartition::fill_exits(std::size_t layer,
                                   const Bounds& bounds) {
     const bool has_layers = num_layers() > 1;
     std::ranges::fill(exit_s_, infinity);
-    if (!has_layers || layer == 0) {
+    const bool may_be_last =
+        use_ == DeviceUse::any || device + 1 == num_devices();
+    if (may_be_last && (!has_layers || layer == 0)) {
         exit_s_.back() = 0;
     }
     if (has_layers && layer == 0) {

@@ -120,6 +120,7 @@ private:
     bool is_interleaved_;
     bool has_memory_limit_ = false;
     MemoryNeed memory_;
+    DeviceUse use_;
     int micro_batches_;
     std::size_t max_skip_ = 1;  // the next stage is at most so many further
     std::vector<CutCost> cuts_;

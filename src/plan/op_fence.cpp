@@ -107,6 +107,7 @@ bool offer_partitions(const CostModel& model,
                        options.objective,
                        options.memory,
                        options.micro_batches,
+                       options.use,
                        {}};
     const auto alone = partition_contiguous(model, task);
     if (!alone) {
@@ -253,13 +254,16 @@ void offer_stretches(const CostModel& model,
 
 Placement place_op_fence(const CostModel& model,
                          const PlannerOptions& options) {
+    if (options.use == DeviceUse::all) {
+        check_devices(model);
+    }
     const auto cuts = cheap_cuts(model, num_cuts_for(model.num_devices()));
     const auto groups = find_device_groups(model.network());
     const double message_bytes = typical_message_bytes(model, cuts);
     std::vector<DeviceId> order =
         order_devices(groups, model.network(), message_bytes);
     Candidates candidates(model, options);
-    if (order.size() > shortest_stretch) {
+    if (options.use == DeviceUse::any && order.size() > shortest_stretch) {
         offer_stretches(model, options, order, message_bytes, candidates);
     }
     offer_partitions(model, options, order, cuts, candidates);

@@ -14,20 +14,6 @@
 namespace fusionllm {
 namespace {
 
-void check_sizes(const CostModel& model) {
-    const std::size_t num_devices = model.num_devices();
-    FUSIONLLM_VALIDATE(num_devices >= 1,
-                       "the topology has no devices; it needs at least one");
-    FUSIONLLM_VALIDATE(num_devices <= model.num_ops(),
-                       "{} devices but only {} ops; this partition gives every "
-                       "device at least one: start at most {} ranks, take a "
-                       "deeper model or the partition \"op_fence\", which may "
-                       "leave devices out",
-                       num_devices,
-                       model.num_ops(),
-                       model.num_ops());
-}
-
 std::vector<DeviceId> order_of(const CostModel& model,
                                const PlannerOptions& options) {
     std::vector<DeviceId> order;
@@ -78,9 +64,23 @@ const std::vector<std::pair<std::string, Planner>>& planners() {
 
 }  // namespace
 
+void check_devices(const CostModel& model) {
+    const std::size_t num_devices = model.num_devices();
+    FUSIONLLM_VALIDATE(num_devices >= 1,
+                       "the topology has no devices; it needs at least one");
+    FUSIONLLM_VALIDATE(num_devices <= model.num_ops(),
+                       "{} devices but only {} ops; every device runs at least "
+                       "one: start at most {} ranks or take a deeper model "
+                       "(with a described [topology], the partition "
+                       "\"op_fence\" may leave devices out)",
+                       num_devices,
+                       model.num_ops(),
+                       model.num_ops());
+}
+
 Placement place_equal_ops(const CostModel& model,
                           const PlannerOptions& options) {
-    check_sizes(model);
+    check_devices(model);
     const std::size_t num_stages = model.num_devices();
     std::vector<std::size_t> cuts;
     for (std::size_t s = 0; s <= num_stages; ++s) {
@@ -91,7 +91,7 @@ Placement place_equal_ops(const CostModel& model,
 
 Placement place_equal_flops(const CostModel& model,
                             const PlannerOptions& options) {
-    check_sizes(model);
+    check_devices(model);
     const std::vector<DeviceId> order = order_of(model, options);
     std::vector<double> speeds;
     for (const DeviceId device : order) {
@@ -111,7 +111,7 @@ Placement place_equal_flops(const CostModel& model,
 
 Placement place_equal_memory(const CostModel& model,
                              const PlannerOptions& options) {
-    check_sizes(model);
+    check_devices(model);
     const std::vector<DeviceId> order = order_of(model, options);
     const bool is_known = std::ranges::all_of(order, [&](DeviceId device) {
         return model.kind_of(device).memory_bytes > 0;
@@ -128,6 +128,10 @@ Placement place_equal_memory(const CostModel& model,
 double estimate_step_s(const CostModel& model,
                        const Placement& placement,
                        const PlannerOptions& options) {
+    if (options.use == DeviceUse::all &&
+        placement.stages.size() < model.num_devices()) {
+        return std::numeric_limits<double>::infinity();
+    }
     const auto num_stages = static_cast<int>(placement.stages.size());
     for (int s = 0; s < num_stages; ++s) {
         const StagePlacement& stage = placement.stages[s];

@@ -85,6 +85,11 @@ private:
         const StepCosts costs = model_.step_costs(placement);
         Candidate candidate{placement, {}, infinity};
         const auto num_stages = static_cast<int>(placement.stages.size());
+        if (request_.partition == "op_fence" &&
+            request_.use == DeviceUse::all &&
+            placement.stages.size() < model_.num_devices()) {
+            return candidate;
+        }
         if (schedule == "1f1b_deep") {
             if (std::ranges::any_of(limits, [](int n) { return n < 1; })) {
                 return candidate;
@@ -157,6 +162,7 @@ Placements place(const CostModel& model,
             planner_options(schedule, request.micro_batches);
         options.device_order = request.device_order;
         options.seed = request.seed;
+        options.use = request.use;
         if (std::ranges::find(done, options) != done.end()) {
             continue;
         }

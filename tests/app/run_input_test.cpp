@@ -114,7 +114,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"topology.default_link", {"{bandwidth = '1 kB/s', latency = '2 s'}"}},
         {"topology.match", {"host"}},
         {"plan.partition", {"equal_ops"}},
-        {"plan.file", {"plan.txt"}},
+        {"plan.device_order", "plan.file", {"plan.txt"}},
         {"checkpoint.every", {"10"}},
         {"checkpoint.keep", {"1"}},
         {"compression.rule", {"none"}},

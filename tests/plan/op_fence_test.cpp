@@ -104,6 +104,7 @@ TEST(ContiguousPartitionTest, equals_exhaustion_where_the_order_is_fixed) {
                                                  options.objective,
                                                  options.memory,
                                                  options.micro_batches,
+                                                 options.use,
                                                  {}});
 
         ASSERT_EQ(found.has_value(), best < infinity) << "trial " << trial;
@@ -113,6 +114,26 @@ TEST(ContiguousPartitionTest, equals_exhaustion_where_the_order_is_fixed) {
                 estimate_step_s(model, *found, options), best, 1e-9 * best)
                 << "trial " << trial;
         }
+    }
+}
+
+TEST(OpFenceTest, leaves_no_device_out_where_all_are_to_be_used) {
+    std::mt19937 random(17);
+    for (int trial = 0; trial < 60; ++trial) {
+        CaseShape shape;
+        shape.num_devices = 1 + static_cast<int>(random() % 8);
+        shape.num_ops = shape.num_devices + static_cast<int>(random() % 20);
+        const CostModel model = make_random_model(random, shape);
+        PlannerOptions options = random_options(random);
+        options.use = DeviceUse::all;
+
+        const Placement placement = place_op_fence(model, options);
+
+        expect_valid(model, placement);
+        EXPECT_EQ(placement.stages.size(), model.num_devices());
+        EXPECT_LE(
+            estimate_step_s(model, placement, options),
+            estimate_step_s(model, place_equal_flops(model, options), options));
     }
 }
 

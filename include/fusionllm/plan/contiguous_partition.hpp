@@ -15,14 +15,21 @@ enum class MemoryNeed {
     stages_from_here  //!< one for each stage from here to the end (1F1B)
 };
 
+//! Whether OP-Fence may leave devices without a stage.
+enum class DeviceUse {
+    any,  //!< where fewer are faster
+    all   //!< never: nothing is known of the devices that would justify it
+};
+
 //! A partition to find: the ops in order over devices in order.
 struct PartitionTask {
-    std::vector<DeviceId> order;    //!< any of them may get no op
+    std::vector<DeviceId> order;
     std::vector<std::size_t> cuts;  //!< where stages may end, ascending from 0
                                     //!< to the number of ops, both included
     Objective objective = Objective::interleaved;
     MemoryNeed memory = MemoryNeed::stages_from_here;
     int micro_batches = 1;
+    DeviceUse use = DeviceUse::any;
     //! By line of the network: how many links share it; empty: each has it
     //! alone.
     std::vector<double> sharing;

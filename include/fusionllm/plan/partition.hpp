@@ -19,6 +19,7 @@ struct PlannerOptions {
     MemoryNeed memory = MemoryNeed::stages_from_here;
     DeviceOrder device_order = DeviceOrder::given;
     std::uint64_t seed = 1;
+    DeviceUse use = DeviceUse::any;
 
     friend bool operator==(const PlannerOptions&,
                            const PlannerOptions&) = default;
@@ -30,6 +31,9 @@ struct PlannerOptions {
  * random order of devices, blind to links and to what fits; they throw
  * `InputError` when there are more devices than ops.
  */
+
+//! Throws `InputError` unless there are devices, and an op for each of them.
+void check_devices(const CostModel& model);
 
 //! As many ops in every stage; cut k is before op floor(k n / S).
 Placement place_equal_ops(const CostModel& model,
@@ -58,8 +62,9 @@ Placement place_equal_memory(const CostModel& model,
  * them, the optimal contiguous partition over that line, local search
  * (algorithms.md, section 2; ours where the paper's abstract is silent).
  *
- * Any device may get no op. Never worse than a baseline by `analytic_step_s`.
- * Deterministic. Throws `InputError` when the model does not fit the devices.
+ * Any device may get no op, unless all are to be used. Never worse than a
+ * baseline by `analytic_step_s`. Deterministic. Throws `InputError` when the
+ * model does not fit the devices.
  */
 Placement place_op_fence(const CostModel& model, const PlannerOptions& options);
 
@@ -79,7 +84,7 @@ Placement partition(const std::string& name,
                     const PlannerOptions& options);
 
 //! `analytic_step_s` of the placement; infinite if a stage does not fit its
-//! device.
+//! device, or if all devices are to be used and one is not.
 double estimate_step_s(const CostModel& model,
                        const Placement& placement,
                        const PlannerOptions& options);

@@ -19,6 +19,7 @@ struct PlanRequest {
     int micro_batches = 1;
     DeviceOrder device_order = DeviceOrder::given;
     std::uint64_t seed = 1;
+    DeviceUse use = DeviceUse::any;  //!< of "op_fence"
 
     friend bool operator==(const PlanRequest&, const PlanRequest&) = default;
 };
