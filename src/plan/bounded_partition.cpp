@@ -313,7 +313,8 @@ std::optional<Solution> BoundedPartition::solve(const Bounds& bounds) {
             fill_exits(layer, device, bounds);
             fill_tails(layer, device, bounds);
             const double all = tables_[layer].tail_s[device * num_cuts()];
-            if (device < max_skip_ && all < best) {
+            // Of equal answers the one that begins first in the order.
+            if (device < max_skip_ && all <= best && all < infinity) {
                 best = all;
                 best_layer = layer;
                 best_device = device;
