@@ -9,6 +9,9 @@
 namespace fusionllm::detail {
 namespace {
 
+// Of a bound: the first step above the one of stages that may be empty.
+constexpr double first_step = 0.001;
+
 /*!
  * Whether, and how, ops fit on devices if no stage may take longer than a
  * bound: positions from which the rest fits, from the last stage to the first.
@@ -31,7 +34,7 @@ public:
      * with many ops a stage: then filling from the last stage on gives it in
      * O(S log n) a bound, where a table takes O(n S).
      */
-    std::optional<std::vector<std::size_t>> find_quickly() const {
+    std::optional<std::vector<std::size_t>> find_quickly() {
         double low = 0;
         double high = max_bound();
         while (high - low > 1e-9 * high) {
@@ -47,15 +50,27 @@ public:
             }
             cuts = std::move(better);
         }
+        relaxed_bound_ = high;
+        if (!cuts) {
+            return std::nullopt;
+        }
+        // An op for each of the first stages, where filling left them none:
+        // if that keeps to the bound, no cut can be earlier.
+        for (std::size_t s = 0; s < cuts->size(); ++s) {
+            (*cuts)[s] = std::max((*cuts)[s], s);
+        }
         const auto is_empty = [](std::size_t begin, std::size_t end) {
-            return begin == end;
+            return begin >= end;
         };
-        if (!cuts ||
-            std::ranges::adjacent_find(*cuts, is_empty) != cuts->end()) {
+        if (std::ranges::adjacent_find(*cuts, is_empty) != cuts->end() ||
+            cuts->back() != num_ops_ || max_seconds(*cuts) > high) {
             return std::nullopt;
         }
         return cuts;
     }
+
+    //! After `find_quickly`: no bound below it is feasible.
+    double relaxed_bound() const { return relaxed_bound_; }
 
     //! The earliest cuts with no stage above the bound, if there are any.
     std::optional<std::vector<std::size_t>> find_cuts(double bound) {
@@ -149,6 +164,7 @@ private:
     // the ops after it fit on the stages after it
     std::vector<std::vector<std::size_t>> next_;
     double least_above_ = 0;
+    double relaxed_bound_ = 0;
 };
 
 /*!
@@ -156,10 +172,12 @@ private:
  * stages can take, so it ends at one of them, exactly.
  */
 double find_least_bound(BoundedSplit& split) {
-    double low = 0;
+    double low = split.relaxed_bound();
     double high = split.max_bound();
+    // The answer is seldom far above: try there before the middle.
+    double step = first_step;
+    double middle = low;
     while (low < high) {
-        double middle = low + (high - low) / 2;
         if (middle >= high) {
             middle = low;  // neighbouring doubles, rounded up
         }
@@ -168,6 +186,8 @@ double find_least_bound(BoundedSplit& split) {
         } else {
             low = split.least_above();
         }
+        middle = std::min(low + (high - low) / 2, low * (1 + step));
+        step *= 2;
     }
     return high;
 }

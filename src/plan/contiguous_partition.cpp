@@ -21,8 +21,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double coarse_step = 1.06;
 constexpr double fine_step = 1.01;
 constexpr std::size_t large_table = 100'000;
-constexpr double coarse_step_of_large = 1.3;
-constexpr double fine_step_of_large = 1.08;
+constexpr double coarse_step_of_large = 1.4;
+constexpr double fine_step_of_large = 1.1;
 // Loose bounds matter little: the coarse steps grow.
 constexpr double coarse_growth = 1.03;
 constexpr int most_bounds = 40;

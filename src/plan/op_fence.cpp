@@ -19,7 +19,7 @@ constexpr std::size_t most_num_cuts = 1500;
 constexpr std::size_t shortest_stretch = 8;
 // Of equal candidates, but for rounding, the first one stays.
 constexpr double least_gain = 1 - 1e-9;
-// Longer lines are taken in one direction only.
+// Longer lines are taken in one direction only, and as if no line were shared.
 constexpr std::size_t most_devices_both_ways = 256;
 // Orders of devices that are tried beyond the path: so many that they cost
 // about this many elementary steps, and at most this many.
@@ -115,7 +115,7 @@ bool offer_partitions(const CostModel& model,
     }
     const bool is_best = candidates.offer(*alone);
     task.sharing = count_sharing(model, *alone);
-    if (task.sharing.empty()) {
+    if (task.sharing.empty() || order.size() > most_devices_both_ways) {
         return is_best;
     }
     // Shared lines at the price of the first answer.
