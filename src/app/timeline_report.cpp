@@ -56,20 +56,28 @@ std::string describe_stages(const PlanReport& report,
                         rows);
 }
 
-std::string describe_links(const Timeline& timeline, const Network& network) {
+std::string describe_links(const Timeline& timeline,
+                           const Topology& topology,
+                           const Network& network) {
     std::vector<std::vector<std::string>> rows;
     for (const LinkUse& use : timeline.links) {
         const Link link = network.link(use.from, use.to);
-        rows.push_back({network.name(use.from, use.to),
+        rows.push_back({topology.devices[use.from.get()].name,
+                        topology.devices[use.to.get()].name,
                         write_bits_per_s(link.bandwidth_bytes_per_s),
                         format_seconds(link.latency_s),
                         format_bytes(use.bytes),
                         format_seconds(use.busy_s),
                         percent(use.busy_s, timeline)});
     }
-    return format_table(
-        {"link", "bandwidth", "latency", "bytes", "carries", "of the step"},
-        rows);
+    return format_table({"link from",
+                         "to",
+                         "bandwidth",
+                         "latency",
+                         "bytes",
+                         "carries",
+                         "of the step"},
+                        rows);
 }
 
 }  // namespace
@@ -78,8 +86,8 @@ std::string describe_timeline(const PlanReport& report,
                               const Job& job,
                               const PlannedStep& step) {
     return describe_stages(report, step.timeline) + "\n" +
-           describe_links(step.timeline, job.model.network()) + "\n" +
-           describe_step(report);
+           describe_links(step.timeline, job.topology, job.model.network()) +
+           "\n" + describe_step(report);
 }
 
 }  // namespace fusionllm

@@ -1,6 +1,5 @@
 #include "fusionllm/plan/device_order.hpp"
 
-#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -62,15 +61,12 @@ std::vector<DeviceId> order_devices(const std::vector<DeviceSet>& groups,
             between[b * groups.size() + a] = seconds;
         }
     }
-    auto path =
+    const auto path =
         detail::find_open_path(groups.size(),
                                [&](std::size_t a, std::size_t b) {
                                    return between[a * groups.size() + b];
                                },
                                {});
-    if (!path.empty() && path.front() > path.back()) {
-        std::ranges::reverse(path);  // both ways are equally long
-    }
     std::vector<DeviceId> order;
     std::optional<std::size_t> entry;
     for (std::size_t p = 0; p < path.size(); ++p) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "fusionllm/plan/device_groups.hpp"
 #include "fusionllm/plan/device_order.hpp"
@@ -268,8 +269,10 @@ Placement place_op_fence(const CostModel& model,
     }
     offer_partitions(model, options, order, cuts, candidates);
     if (order.size() <= most_devices_both_ways) {
-        std::ranges::reverse(order);
-        offer_partitions(model, options, order, cuts, candidates);
+        std::vector<DeviceId> back(order.rbegin(), order.rend());
+        if (offer_partitions(model, options, back, cuts, candidates)) {
+            order = std::move(back);
+        }
     }
     offer_baselines(model, options, candidates);
     offer_other_orders(model, options, order, cuts, candidates);

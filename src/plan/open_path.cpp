@@ -134,11 +134,9 @@ void improve(Path& path, const Distance& distance, const PathEnds& ends) {
     }
 }
 
-}  // namespace
-
-std::vector<std::size_t> find_open_path(std::size_t size,
-                                        const Distance& distance,
-                                        const PathEnds& ends) {
+Path find_path(std::size_t size,
+               const Distance& distance,
+               const PathEnds& ends) {
     if (size <= 1) {
         return Path(size, 0);
     }
@@ -164,6 +162,19 @@ std::vector<std::size_t> find_open_path(std::size_t size,
         }
     }
     return best;
+}
+
+}  // namespace
+
+std::vector<std::size_t> find_open_path(std::size_t size,
+                                        const Distance& distance,
+                                        const PathEnds& ends) {
+    Path path = find_path(size, distance, ends);
+    // Both ways are equally long: without ends, the lower node comes first.
+    if (!ends.first && !ends.last && size > 0 && path.front() > path.back()) {
+        std::ranges::reverse(path);
+    }
+    return path;
 }
 
 }  // namespace fusionllm::detail

@@ -133,6 +133,19 @@ TEST(DeviceOrderTest, gateways_are_the_ends_of_their_groups) {
     EXPECT_EQ(order[4], DeviceId(6));
 }
 
+TEST(DeviceOrderTest, equal_devices_keep_their_order) {
+    for (const int num_devices : {1, 2, 5, 8, 9, 30}) {
+        const Network network(make_uniform_topology(num_devices));
+
+        const auto order =
+            order_devices(find_device_groups(network), network, 1e6);
+
+        for (std::size_t d = 0; d < order.size(); ++d) {
+            EXPECT_EQ(order[d].get(), d);
+        }
+    }
+}
+
 TEST(DeviceOrderTest, every_device_is_in_line_once) {
     std::vector<SiteSpec> sites;
     std::vector<double> inside;
