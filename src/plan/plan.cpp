@@ -141,6 +141,7 @@ void validate(const Plan& plan, const OpGraph& graph, std::size_t num_devices) {
     validate_cover(plan.placement, graph.ops().size());
     validate_devices(plan.placement, num_devices);
     validate_groups(plan.groups, num_devices);
+    validate(plan.fences, graph);
     make_schedule(plan);
 }
 

@@ -56,6 +56,12 @@ std::string write_plan(const Plan& plan,
                             write_devices(stage.devices),
                             stage_comments[s]);
     }
+    for (const Fence& fence : plan.fences) {
+        text += fmt::format("fence {} value {} {}\n",
+                            fence.cut,
+                            fence.value.get(),
+                            to_text(fence.codec));
+    }
     return text;
 }
 
@@ -185,6 +191,8 @@ private:
             plan_.groups.push_back(std::move(group));
         } else if (key == "stage") {
             parse_stage(line);
+        } else if (key == "fence") {
+            parse_fence(line);
         } else {
             parse_setting(key, line, number);
         }
@@ -221,7 +229,8 @@ private:
                                                 "micro_batches",
                                                 "in_flight",
                                                 "group",
-                                                "stage"})));
+                                                "stage",
+                                                "fence"})));
         }
     }
 
@@ -252,6 +261,20 @@ private:
         stage.ops.end = line.number<std::size_t>("the op after the stage");
         stage.devices = line.devices();
         stages.push_back(std::move(stage));
+    }
+
+    void parse_fence(PlanLine& line) {
+        Fence fence;
+        fence.cut = line.number<std::size_t>("the fence's cut");
+        line.expect("value");
+        fence.value = ValueId(line.number<std::uint32_t>("a value's number"));
+        const std::string codec = line.word("a codec");
+        try {
+            fence.codec = parse_codec_choice(codec, 1);
+        } catch (const InputError& error) {
+            line.fail(error.what());
+        }
+        plan_.fences.push_back(fence);
     }
 
     std::string file_;

@@ -13,10 +13,15 @@ namespace {
 using HeaderBytes = std::array<std::byte, header_bytes>;
 
 constexpr std::array<char, 4> magic{'F', 'L', 'L', 'M'};
-constexpr std::uint16_t version = 1;
+constexpr std::uint16_t version = 2;
 constexpr std::uint16_t no_tensor_flag = 1;
-constexpr auto last_dtype = static_cast<std::uint8_t>(DType::boolean);
-constexpr auto last_codec = static_cast<std::uint8_t>(CodecId::dense);
+constexpr std::uint16_t basis_flag = 2;
+
+//! The number of an enumerator as it is written.
+template <class E>
+constexpr std::uint8_t code(E enumerator) {
+    return static_cast<std::uint8_t>(enumerator);
+}
 
 //! Offsets of the fields in the encoded header.
 enum Offset : std::size_t {
@@ -30,11 +35,15 @@ enum Offset : std::size_t {
     at_micro_batch = 12,
     at_step = 16,
     at_value = 24,
-    at_zeros = 28,
+    at_values = 28,
+    at_rounding = 29,
+    at_selection = 30,
+    at_zero = 31,
     at_sizes = 32,
     at_stride_order = 96,
     at_payload_bytes = 104,
-    at_more_zeros = 112,
+    at_kept = 112,
+    at_zeros = 120,
     at_crc = 124,
 };
 
@@ -121,14 +130,18 @@ void check_codes(std::span<const std::byte> message) {
         }
     };
     check(at_kind, num_message_kinds - 1, "kind");
-    check(at_codec, last_codec, "codec");
-    check(at_dtype, last_dtype, "dtype");
+    check(at_codec, code(CodecId::paper_top_k), "codec");
+    check(at_dtype, code(DType::boolean), "dtype");
+    check(at_values, code(ValueFormat::int2), "value format");
+    check(at_rounding, code(Rounding::stochastic), "rounding");
+    check(at_selection, code(Selection::row), "selection");
     if (get<std::uint8_t>(message, at_num_dims) > max_message_dims) {
         refuse(fmt::format("its tensor has {} dimensions, more than {}",
                            get<std::uint8_t>(message, at_num_dims),
                            max_message_dims));
     }
-    if ((get<std::uint16_t>(message, at_flags) & ~no_tensor_flag) != 0) {
+    if ((get<std::uint16_t>(message, at_flags) &
+         ~(no_tensor_flag | basis_flag)) != 0) {
         refuse("it has unknown flags");
     }
     const auto num_dims = get<std::uint8_t>(message, at_num_dims);
@@ -139,10 +152,28 @@ void check_codes(std::span<const std::byte> message) {
             refuse("fields that shall be zero are not");
         }
     };
-    check_zeros(at_zeros, at_sizes);
+    check_zeros(at_zero, at_sizes);
     check_zeros(at_sizes + 8 * num_dims, at_stride_order);
     check_zeros(at_stride_order + num_dims, at_payload_bytes);
-    check_zeros(at_more_zeros, at_crc);
+    check_zeros(at_zeros, at_crc);
+}
+
+bool is_native(const CodecSpec& spec) {
+    return spec == CodecSpec{};
+}
+
+std::uint64_t count_encoded_bytes(const MessageHeader& header) {
+    if (header.type.dtype != DType::f32) {
+        refuse(fmt::format("{} cannot be {}, which is for f32",
+                           to_text(header.type),
+                           to_text(header.codec)));
+    }
+    const MatrixShape shape = matrix_shape(header.type, header.stride_order);
+    const std::string problem = find_spec_problem(header.codec, shape);
+    if (!problem.empty()) {
+        refuse(problem);
+    }
+    return payload_bytes(header.codec, shape);
 }
 
 void check_contents(const MessageHeader& header, std::size_t message_bytes) {
@@ -152,8 +183,11 @@ void check_contents(const MessageHeader& header, std::size_t message_bytes) {
                            message_bytes - header_bytes));
     }
     if (!header.has_tensor) {
-        if (!header.type.sizes.empty() || header.payload_bytes != 0) {
-            refuse("it says that it has no tensor, but it has sizes or bytes");
+        if (!header.type.sizes.empty() || header.payload_bytes != 0 ||
+            !(header.codec == CodecSpec{})) {
+            refuse(
+                "it says that it has no tensor, but it has sizes, bytes or a "
+                "codec");
         }
         return;
     }
@@ -166,10 +200,12 @@ void check_contents(const MessageHeader& header, std::size_t message_bytes) {
         refuse(fmt::format("the stride order [{}] is not a permutation",
                            fmt::join(header.stride_order, ",")));
     }
-    if (header.codec == CodecId::dense && *expected != header.payload_bytes) {
+    const std::uint64_t payload =
+        is_native(header.codec) ? *expected : count_encoded_bytes(header);
+    if (payload != header.payload_bytes) {
         refuse(fmt::format("{} takes {} bytes, but it carries {}",
                            to_text(header.type),
-                           *expected,
+                           payload,
                            header.payload_bytes));
     }
 }
@@ -193,11 +229,19 @@ HeaderBytes encode_header(const MessageHeader& header) {
         return static_cast<std::byte>(letter);
     });
     put(bytes, at_version, version);
-    put(bytes, at_kind, static_cast<std::uint8_t>(header.kind));
-    put(bytes, at_codec, static_cast<std::uint8_t>(header.codec));
-    put(bytes, at_dtype, static_cast<std::uint8_t>(header.type.dtype));
+    put(bytes, at_kind, code(header.kind));
+    put(bytes, at_codec, code(header.codec.id));
+    put(bytes, at_values, code(header.codec.values));
+    put(bytes, at_rounding, code(header.codec.rounding));
+    put(bytes, at_selection, code(header.codec.selection));
+    put(bytes, at_kept, header.codec.kept);
+    put(bytes, at_dtype, code(header.type.dtype));
     put(bytes, at_num_dims, static_cast<std::uint8_t>(num_dims));
-    put(bytes, at_flags, header.has_tensor ? std::uint16_t{0} : no_tensor_flag);
+    put(bytes,
+        at_flags,
+        static_cast<std::uint16_t>(
+            (header.has_tensor ? 0 : no_tensor_flag) |
+            (header.codec.carries_basis ? basis_flag : 0)));
     put(bytes, at_micro_batch, header.micro_batch);
     put(bytes, at_step, header.step);
     put(bytes, at_value, header.value);
@@ -217,9 +261,15 @@ MessageHeader decode_header(std::span<const std::byte> message) {
     check_codes(message);
     MessageHeader header;
     header.kind = MessageKind{get<std::uint8_t>(message, at_kind)};
-    header.codec = CodecId{get<std::uint8_t>(message, at_codec)};
-    header.has_tensor =
-        (get<std::uint16_t>(message, at_flags) & no_tensor_flag) == 0;
+    const auto flags = get<std::uint16_t>(message, at_flags);
+    header.codec.id = CodecId{get<std::uint8_t>(message, at_codec)};
+    header.codec.values = ValueFormat{get<std::uint8_t>(message, at_values)};
+    header.codec.rounding = Rounding{get<std::uint8_t>(message, at_rounding)};
+    header.codec.selection =
+        Selection{get<std::uint8_t>(message, at_selection)};
+    header.codec.kept = get<std::uint64_t>(message, at_kept);
+    header.codec.carries_basis = (flags & basis_flag) != 0;
+    header.has_tensor = (flags & no_tensor_flag) == 0;
     header.step = get<std::uint64_t>(message, at_step);
     header.micro_batch = get<std::uint32_t>(message, at_micro_batch);
     header.value = get<std::uint32_t>(message, at_value);
@@ -246,6 +296,11 @@ std::size_t dense_message_bytes(const TensorType& type) {
             fmt::join(type.sizes, ",")));
     }
     return total;
+}
+
+std::size_t encoded_message_bytes(const CodecSpec& spec,
+                                  const MatrixShape& shape) {
+    return header_bytes + payload_bytes(spec, shape);
 }
 
 std::string to_text(MessageKind kind) {

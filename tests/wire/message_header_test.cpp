@@ -21,7 +21,7 @@ constexpr auto max_size = std::numeric_limits<std::int64_t>::max();
 //! A channels-last image gradient: bf16[2,3,5,7], 420 bytes.
 MessageHeader make_image_header() {
     return {.kind = MessageKind::gradient,
-            .codec = CodecId::dense,
+            .codec = {},
             .has_tensor = true,
             .step = 0x0102030405060708,
             .micro_batch = 9,
@@ -77,7 +77,7 @@ TEST(MessageHeader, has_the_bytes_that_its_layout_states) {
 
     EXPECT_EQ(to_hex(std::span(bytes).first(124)),
               "464c4c4d"
-              "0100"
+              "0200"
               "01"
               "00"
               "03"
@@ -98,7 +98,48 @@ TEST(MessageHeader, has_the_bytes_that_its_layout_states) {
               "0002030100000000"
               "a401000000000000"
               "000000000000000000000000");
-    EXPECT_EQ(to_hex(std::span(bytes).last(4)), "9acd82db");
+    EXPECT_EQ(to_hex(std::span(bytes).last(4)), "2c6ccfcc");
+}
+
+TEST(MessageHeader, says_how_its_payload_is_encoded) {
+    const MessageHeader header{
+        .codec = {.id = CodecId::top_k,
+                  .values = ValueFormat::int4,
+                  .rounding = Rounding::stochastic,
+                  .selection = Selection::row,
+                  .kept = 64},
+        .type = {DType::f32, {32, 128}},
+        .stride_order = {0, 1},
+        .payload_bytes =
+            encoded_message_bytes(
+                {.id = CodecId::top_k, .values = ValueFormat::int4, .kept = 64},
+                {32, 128}) -
+            header_bytes};
+
+    const auto message = make_message(header);
+
+    EXPECT_EQ(decode_header(message), header);
+    EXPECT_EQ(to_hex(std::span(message).subspan(6, 2)), "0002");
+    EXPECT_EQ(to_hex(std::span(message).subspan(28, 4)), "05010100");
+    EXPECT_EQ(to_hex(std::span(message).subspan(112, 8)), "4000000000000000");
+}
+
+TEST(MessageHeader, is_refused_unless_the_payload_is_what_the_codec_makes) {
+    MessageHeader header{.codec = {.id = CodecId::subspace,
+                                   .values = ValueFormat::int4,
+                                   .kept = 4},
+                         .type = {DType::f32, {32, 128}},
+                         .stride_order = {0, 1}};
+    header.payload_bytes = payload_bytes(header.codec, {32, 128});
+    ASSERT_EQ(decode_header(make_message(header)), header);
+
+    header.payload_bytes += 8;
+    EXPECT_THROW(decode_header(make_message(header)), Error);
+    header.codec.carries_basis = true;
+    header.payload_bytes = payload_bytes(header.codec, {32, 128});
+    EXPECT_EQ(decode_header(make_message(header)), header);
+    header.codec.kept = 129;
+    EXPECT_THROW(decode_header(make_message(header)), Error);
 }
 
 TEST(MessageHeader, is_refused_with_any_single_bit_flipped) {
@@ -121,15 +162,20 @@ TEST(MessageHeader, says_why_a_message_is_refused) {
     };
     for (const auto& [offset, value, sentence] :
          {Case{0, 'X', "does not start with FLLM"},
-          Case{4, 2, "version 2 and this program reads version 1"},
+          Case{4, 1, "version 1 and this program reads version 2"},
           Case{6, 4, "kind 4 is unknown"},
-          Case{7, 1, "codec 1 is unknown"},
+          Case{7, 6, "codec 6 is unknown"},
           Case{8, 10, "dtype 10 is unknown"},
           Case{9, 9, "9 dimensions, more than 8"},
           Case{9, 3, "shall be zero"},
-          Case{10, 2, "unknown flags"},
+          Case{10, 4, "unknown flags"},
+          Case{10, 2, "is for f32"},
           Case{10, 1, "no tensor, but it has sizes"},
-          Case{28, 1, "shall be zero"},
+          Case{28, 1, "is for f32"},
+          Case{28, 8, "value format 8 is unknown"},
+          Case{29, 2, "rounding 2 is unknown"},
+          Case{30, 2, "selection 2 is unknown"},
+          Case{31, 1, "shall be zero"},
           Case{32, 4, "takes 840 bytes, but it carries 420"},
           Case{39, 0x80, "not those of a tensor"},
           Case{39, 0x7f, "not those of a tensor"},
@@ -138,7 +184,8 @@ TEST(MessageHeader, says_why_a_message_is_refused) {
           Case{97, 200, "not a permutation"},
           Case{104, 0, "256 bytes follow, but 420 do"},
           Case{111, 0xff, "bytes follow, but 420 do"},
-          Case{112, 1, "shall be zero"}}) {
+          Case{112, 1, "is for f32"},
+          Case{120, 1, "shall be zero"}}) {
         auto message = make_message(make_image_header());
         forge(message, offset, value);
 
@@ -178,7 +225,7 @@ TEST(MessageHeader, decoding_random_bytes_gives_an_error_or_a_true_header) {
         for (std::size_t i = 0; i < num_changes; ++i) {
             message[4 + random() % 120] = static_cast<std::byte>(random());
         }
-        forge(message, 4, 1);
+        forge(message, 4, 2);
         message.resize(random() % 2 == 0 ? message.size() : random() % 700);
 
         try {

@@ -3,10 +3,9 @@
 #include <cstdint>
 #include <span>
 
-namespace fusionllm {
+#include "fusionllm/codec/memory_space.hpp"
 
-//! Where a kernel's memory is.
-enum class MemorySpace { host, cuda };
+namespace fusionllm {
 
 /*!
  * Fill `mask` with 0 (probability p) or 1/(1-p), element i a function of

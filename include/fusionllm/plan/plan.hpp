@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fusionllm/graph/slice.hpp"
+#include "fusionllm/plan/fence.hpp"
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/topology/topology.hpp"
 
@@ -45,6 +46,7 @@ struct Plan {
     //! depth, stages from here to the end.
     std::vector<int> in_flight;
     std::vector<DeviceGroup> groups;
+    std::vector<Fence> fences;  //!< ascending (cut, value); the rest is dense
 
     friend bool operator==(const Plan&, const Plan&) = default;
 };
@@ -59,6 +61,7 @@ struct Plan {
  *     group "lyon" devices 0 1
  *     stage 0 ops 0 57 devices 0
  *     stage 1 ops 57 114 devices 1
+ *     fence 57 value 91 int4/int3s
  *
  * A stage runs the ops from the first number up to, not including, the second
  * one. `#` starts a comment. `parse_plan(to_text(p), "") == p`.
@@ -72,7 +75,8 @@ Plan parse_plan(std::string_view text, const std::string& file_name);
 /*!
  * Throws `InputError` unless the plan fits the graph (hash, every op in exactly
  * one stage) and the devices (each exists, in one stage at most and in exactly
- * one group), its schedule is known and each stage has one device.
+ * one group), its schedule is known, each stage has one device and fences are
+ * for values that cross their cut.
  */
 void validate(const Plan& plan, const OpGraph& graph, std::size_t num_devices);
 

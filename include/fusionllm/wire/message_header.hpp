@@ -8,14 +8,10 @@
 #include <vector>
 
 #include "fusionllm/util/tensor_type.hpp"
+#include "fusionllm/wire/codec_spec.hpp"
 #include "fusionllm/wire/message_kind.hpp"
 
 namespace fusionllm {
-
-//! How a payload is encoded; the numbers are those of messages and files.
-enum class CodecId : std::uint8_t {
-    dense = 0,  //!< the elements as they lie in memory, nothing left out
-};
 
 //! Bytes of every encoded header; a payload starts behind them.
 inline constexpr std::size_t header_bytes = 128;
@@ -33,7 +29,7 @@ inline constexpr std::size_t max_message_dims = 8;
  */
 struct MessageHeader {
     MessageKind kind = MessageKind::activation;
-    CodecId codec = CodecId::dense;
+    CodecSpec codec{};  //!< native: the elements as they lie in memory
     bool has_tensor = true;
     std::uint64_t step = 0;
     std::uint32_t micro_batch = 0;
@@ -50,10 +46,13 @@ struct MessageHeader {
  * Little-endian bytes, by offset:
  *
  *     0 magic "FLLM"      4 version u16       6 kind u8     7 codec u8
- *     8 dtype u8          9 num dims u8      10 flags u16 (bit 0: no tensor)
- *    12 micro-batch u32  16 step u64         24 value u32  28 zeros
+ *     8 dtype u8          9 num dims u8      10 flags u16 (bit 0: no tensor,
+ *                                                bit 1: carries a basis)
+ *    12 micro-batch u32  16 step u64         24 value u32
+ *    28 value format u8  29 rounding u8      30 selection u8   31 zero
  *    32 sizes i64[8]     96 stride order u8[8]
- *   104 payload bytes u64                   112 zeros     124 CRC-32C of 0..123
+ *   104 payload bytes u64                   112 kept u64
+ *   120 zeros           124 CRC-32C of 0..123
  *
  * Entries of dimensions that the tensor lacks are zeros. Throws `Error` for a
  * tensor of more than 8 dimensions; any other header that `decode_header`
@@ -66,13 +65,18 @@ std::array<std::byte, header_bytes> encode_header(const MessageHeader& header);
  *
  * Trusts nothing: throws `Error` with a sentence unless magic, version and CRC
  * are right, every field has a meaning, and the payload is exactly the rest of
- * the message and, for a dense one, exactly the tensor.
+ * the message and exactly what the codec makes of such a tensor. All codecs but
+ * the native one are for f32.
  */
 MessageHeader decode_header(std::span<const std::byte> message);
 
 //! Bytes of a dense message: header and payload. Throws `Error` if the tensor
 //! has more bytes than can be counted.
 std::size_t dense_message_bytes(const TensorType& type);
+
+//! Bytes of a message of an f32 tensor of this shape: header and payload.
+std::size_t encoded_message_bytes(const CodecSpec& spec,
+                                  const MatrixShape& shape);
 
 //! "activation"
 std::string to_text(MessageKind kind);

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "fusionllm/util/tensor_type.hpp"
+
+namespace fusionllm {
+
+//! How a payload is encoded; the numbers are those of messages and files.
+enum class CodecId : std::uint8_t {
+    dense = 0,        //!< all elements
+    quantised = 1,    //!< all elements in few bits, a scale a tile
+    top_k = 2,        //!< the largest elements, and which they are
+    masked = 3,       //!< the elements of a mask that both ends have
+    subspace = 4,     //!< coefficients of a basis that both ends have
+    paper_top_k = 5,  //!< as we read the paper: i64 indices, f32 values
+};
+
+//! What a number becomes in a payload; the numbers are those of messages.
+enum class ValueFormat : std::uint8_t {
+    native = 0,  //!< the bytes of the tensor, of any dtype; dense only
+    f32 = 1,
+    bf16 = 2,
+    f16 = 3,
+    int8 = 4,  //!< this and below: bits of an integer times its tile's scale
+    int4 = 5,
+    int3 = 6,
+    int2 = 7,
+};
+
+//! How integers are rounded; stochastic is unbiased, and exactly repeatable.
+enum class Rounding : std::uint8_t { nearest = 0, stochastic = 1 };
+
+//! Of what top-k takes the largest elements.
+enum class Selection : std::uint8_t {
+    tensor = 0,
+    row = 1,  //!< equally many of every row (token)
+};
+
+//! Which way a message goes; backward are gradients.
+enum class Direction : std::uint8_t { forward = 0, backward = 1 };
+
+//! Consecutive values that share a scale.
+inline constexpr std::uint64_t tile_size = 128;
+
+//! A tensor as codecs see it: rows of elements that lie next to each other.
+struct MatrixShape {
+    std::uint64_t rows = 0;
+    std::uint64_t columns = 0;
+
+    std::uint64_t size() const { return rows * columns; }
+    friend bool operator==(const MatrixShape&, const MatrixShape&) = default;
+};
+
+/*!
+ * Rows are as long as the innermost dimension, or as the innermost ones
+ * together while those have less than 64 elements. {0, 0} for a tensor without
+ * elements.
+ */
+MatrixShape matrix_shape(const TensorType& type,
+                         std::span<const std::uint8_t> stride_order);
+
+//! Everything that the size and the meaning of a payload depend on, besides
+//! the tensor's shape.
+struct CodecSpec {
+    CodecId id = CodecId::dense;
+    ValueFormat values = ValueFormat::native;
+    Rounding rounding = Rounding::nearest;
+    Selection selection = Selection::tensor;
+    //! top_k, masked, paper_top_k: elements in all (a multiple of the rows if
+    //! each has its own); subspace: vectors of the basis; else 0.
+    std::uint64_t kept = 0;
+    bool carries_basis = false;  //!< subspace only
+
+    friend bool operator==(const CodecSpec&, const CodecSpec&) = default;
+};
+
+//! What goes forward and what comes back belong together: the gradient of a
+//! mask is its values, that of a projection is projected.
+struct CodecPair {
+    CodecSpec forward;
+    CodecSpec backward;
+
+    const CodecSpec& of(Direction direction) const {
+        return direction == Direction::forward ? forward : backward;
+    }
+    friend bool operator==(const CodecPair&, const CodecPair&) = default;
+};
+
+//! Why no payload can be like this, as half a sentence; "" if one can.
+std::string find_spec_problem(const CodecSpec& spec, const MatrixShape& shape);
+
+/*!
+ * Bytes of a payload; known before anything is encoded. `spec` must be possible
+ * and not native. With V(m) the bytes of a block of m values and I(n, k) those
+ * of k indices below n:
+ *
+ *     dense        V(n)
+ *     quantised    V(n)
+ *     top_k        I(n, kept) + V(kept)
+ *     masked       V(kept)
+ *     subspace     [columns * kept * 2, the basis as f16, row by row of a
+ *                  column] + kept * V(rows)
+ *     paper_top_k  8 kept + 4 kept, rounded up to whole 8 bytes
+ */
+std::size_t payload_bytes(const CodecSpec& spec, const MatrixShape& shape);
+
+/*!
+ * A block of values, the parts rounded up to whole 8 bytes:
+ *
+ *     f32, bf16, f16   the values
+ *     b bits           a bf16 scale for each 128 values, then b bits each, the
+ *                      first in the lowest bits of the first byte
+ */
+std::size_t value_block_bytes(ValueFormat format, std::uint64_t num_values);
+//! Of its scales alone; 0 for formats without.
+std::size_t scale_bytes(ValueFormat format, std::uint64_t num_values);
+//! 32, 16, 8, 4, 3 or 2
+int value_bits(ValueFormat format);
+bool has_scales(ValueFormat format);
+
+/*!
+ * Where `num_kept` ascending indices below `num_elements` are packed: nothing
+ * (none or all), a bitmap, or Elias-Fano; of the last two the smaller, a
+ * function of the two numbers alone.
+ */
+struct IndexLayout {
+    enum class Kind { nothing, bitmap, elias_fano };
+    Kind kind = Kind::nothing;
+    int low_bits = 0;            //!< Elias-Fano: of each index, packed
+    std::size_t low_bytes = 0;   //!< rounded up to whole 8 bytes
+    std::size_t high_bytes = 0;  //!< unary part, or bitmap; also rounded up
+
+    std::size_t bytes() const { return low_bytes + high_bytes; }
+    friend bool operator==(const IndexLayout&, const IndexLayout&) = default;
+};
+
+//! Elias-Fano: low_bits = floor(log2(n / k)); the unary part has k ones, and a
+//! zero for each of the n >> low_bits steps.
+IndexLayout index_layout(std::uint64_t num_elements, std::uint64_t num_kept);
+
+//! "top-k of 3277, int4", for messages to people.
+std::string to_text(const CodecSpec& spec);
+//! "int4"
+std::string to_text(ValueFormat format);
+
+}  // namespace fusionllm
