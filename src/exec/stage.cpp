@@ -77,6 +77,14 @@ Stage::Stage(const OpGraph& graph,
       parameters_(parameters),
       options_(std::move(options)),
       values_(graph.values().size()) {
+    if (!slice_.parameter_uses.empty()) {
+        const auto first = std::ranges::find(parameters_.uses(),
+                                             slice_.parameter_uses.front());
+        first_use_ =
+            static_cast<std::size_t>(first - parameters_.uses().begin());
+        FUSIONLLM_EXPECTS(first_use_ + slice_.parameter_uses.size() <=
+                          parameters_.uses().size());
+    }
     std::set<ValueId> kept(slice_.outputs.begin(), slice_.outputs.end());
     const GraphSignature& signature = graph.signature();
     if (signature.loss) {
@@ -150,7 +158,8 @@ void Stage::place_parameters(OpId op, std::size_t& next_use) {
     for (; next_use < uses.size() && uses[next_use].op == op; ++next_use) {
         const Parameter& parameter =
             graph_.signature().parameters[uses[next_use].parameter];
-        values_[parameter.value.get()] = parameters_.leaf(next_use);
+        values_[parameter.value.get()] =
+            parameters_.leaf(first_use_ + next_use);
     }
 }
 
@@ -244,8 +253,9 @@ std::vector<at::Tensor> Stage::backward(
             at::full_like(loss, 1.0 / options_.micro_batches));
     }
     torch::autograd::variable_list leaves;
-    for (std::size_t use = 0; use < parameters_.uses().size(); ++use) {
-        leaves.push_back(parameters_.leaf(use));
+    const std::size_t num_uses = slice_.parameter_uses.size();
+    for (std::size_t use = 0; use < num_uses; ++use) {
+        leaves.push_back(parameters_.leaf(first_use_ + use));
     }
     std::vector<std::size_t> inputs;
     for (std::size_t i = 0; i < slice_.inputs.size(); ++i) {
@@ -264,11 +274,11 @@ std::vector<at::Tensor> Stage::backward(
                                        /*retain_graph=*/c10::nullopt,
                                        /*create_graph=*/false,
                                        /*allow_unused=*/true);
-    for (std::size_t use = 0; use < parameters_.uses().size(); ++use) {
-        parameters_.accumulate(use, std::move(found[use]));
+    for (std::size_t use = 0; use < num_uses; ++use) {
+        parameters_.accumulate(first_use_ + use, std::move(found[use]));
     }
     for (std::size_t k = 0; k < inputs.size(); ++k) {
-        const at::Tensor& gradient = found[parameters_.uses().size() + k];
+        const at::Tensor& gradient = found[num_uses + k];
         if (gradient.defined()) {
             result[inputs[k]] = with_strides(
                 gradient, flight.mapped().inputs[inputs[k]].strides());

@@ -1,7 +1,6 @@
 #include "fusionllm/plan/fence.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "fusionllm/util/error.hpp"
@@ -36,10 +35,7 @@ std::vector<ValueId> compressible_values(const OpGraph& graph,
 }
 
 MatrixShape shape_of(const OpGraph& graph, ValueId value) {
-    const TensorType& type = graph.value(value).type;
-    std::vector<std::uint8_t> order(type.sizes.size());
-    std::iota(order.begin(), order.end(), std::uint8_t{0});
-    return matrix_shape(type, order);
+    return matrix_shape(graph.value(value).type);
 }
 
 std::vector<Fence> fences_at(const std::vector<Fence>& fences,

@@ -50,17 +50,15 @@ std::string find_kept_problem(const CodecSpec& spec, const MatrixShape& shape) {
 
 }  // namespace
 
-MatrixShape matrix_shape(const TensorType& type,
-                         std::span<const std::uint8_t> stride_order) {
-    FUSIONLLM_EXPECTS(stride_order.size() == type.sizes.size());
+MatrixShape matrix_shape(const TensorType& type) {
     const auto size = static_cast<std::uint64_t>(num_elements(type));
     if (size == 0) {
         return {};
     }
     std::uint64_t columns = 1;
-    for (std::size_t i = stride_order.size();
-         i-- > 0 && columns < least_columns;) {
-        columns *= static_cast<std::uint64_t>(type.sizes[stride_order[i]]);
+    for (std::size_t dim = type.sizes.size();
+         dim-- > 0 && columns < least_columns;) {
+        columns *= static_cast<std::uint64_t>(type.sizes[dim]);
     }
     return {size / columns, columns};
 }

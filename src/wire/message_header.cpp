@@ -168,7 +168,7 @@ std::uint64_t count_encoded_bytes(const MessageHeader& header) {
                            to_text(header.type),
                            to_text(header.codec)));
     }
-    const MatrixShape shape = matrix_shape(header.type, header.stride_order);
+    const MatrixShape shape = matrix_shape(header.type);
     const std::string problem = find_spec_problem(header.codec, shape);
     if (!problem.empty()) {
         refuse(problem);

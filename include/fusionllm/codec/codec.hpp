@@ -42,10 +42,10 @@ struct CodecState {
  *
  * The end before the fence encodes forward and decodes backward; the end after
  * it does the opposite. Two ends that got the same messages have the same
- * state, whether they are in one process or not. Numbers are f32 in the order
- * in which they lie in memory; numbers and payload are in the codec's memory
- * space. Same input, same bytes: on every device, number of threads and ranks.
- * Micro-batches run forward in ascending order, and so they do backward.
+ * state, whether they are in one process or not. Numbers are f32 in row-major
+ * order; numbers and payload are in the codec's memory space. Same input, same
+ * bytes: on every device, number of threads and ranks. Micro-batches run
+ * forward in ascending order, and so they do backward.
  */
 class Codec {
 public:

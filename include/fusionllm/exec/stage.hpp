@@ -46,7 +46,8 @@ struct MicrobatchKey {
  */
 class Stage {
 public:
-    //! Throws `InputError` if an op cannot run on this LibTorch.
+    //! \param parameters holds at least the slice's uses. Throws `InputError` if
+    //!        an op cannot run on this LibTorch.
     Stage(const OpGraph& graph,
           StageSlice slice,
           ParameterStore& parameters,
@@ -112,6 +113,7 @@ private:
     StageSlice slice_;
     ParameterStore& parameters_;
     StageOptions options_;
+    std::size_t first_use_ = 0;  // of the slice, among those of the store
     std::vector<OpRunner> runners_;
     // Values read by op i that no later op of the stage reads.
     std::vector<std::vector<ValueId>> dies_after_;

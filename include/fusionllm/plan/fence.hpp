@@ -26,7 +26,7 @@ struct Fence {
 //! All others (token ids, masks) go as they are. Ascending by id.
 std::vector<ValueId> compressible_values(const OpGraph& graph, std::size_t cut);
 
-//! The value's shape as codecs see it, in the stride order of its type.
+//! The value's shape as codecs see it.
 MatrixShape shape_of(const OpGraph& graph, ValueId value);
 
 //! Those of one cut, ascending by value; `fences` as in a valid plan.

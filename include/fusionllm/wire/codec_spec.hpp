@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "fusionllm/util/tensor_type.hpp"
@@ -56,12 +55,13 @@ struct MatrixShape {
 };
 
 /*!
- * Rows are as long as the innermost dimension, or as the innermost ones
- * together while those have less than 64 elements. {0, 0} for a tensor without
- * elements.
+ * Rows are as long as the last dimension, or as the last ones together while
+ * those have less than 64 elements. {0, 0} for a tensor without elements.
+ *
+ * Codecs take the elements in row-major order, however they lie in memory, so
+ * that sizes are a function of the type alone.
  */
-MatrixShape matrix_shape(const TensorType& type,
-                         std::span<const std::uint8_t> stride_order);
+MatrixShape matrix_shape(const TensorType& type);
 
 //! Everything that the size and the meaning of a payload depend on, besides
 //! the tensor's shape.
