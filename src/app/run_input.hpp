@@ -8,6 +8,7 @@
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/graph/resnet.hpp"
 #include "fusionllm/runtime/train_options.hpp"
+#include "fusionllm/plan/compression.hpp"
 #include "fusionllm/topology/topology_spec.hpp"
 
 namespace fusionllm {
@@ -57,6 +58,16 @@ struct PlanSection {
 
 //! A whole input file: every key with its default.
 struct RunInput {
+//! [compression]
+struct CompressionSection {
+    CompressionOptions options;
+    //! Steps between new bases of subspace codecs.
+    std::int64_t basis_every = 50;
+
+    friend bool operator==(const CompressionSection&,
+                           const CompressionSection&) = default;
+};
+
     RunSection run;
     std::string model_kind = "gpt2";
     //! "gpt2-xl", "resnet101"; empty: no published one. Once resolved, what it
@@ -70,7 +81,8 @@ struct RunInput {
     std::string schedule = "1f1b";   //!< train.schedule
     TopologySection topology;
     PlanSection plan;
-    std::string compression_rule = "none";
+    //! Its rule is "none" without a section, "adaptive" in one that names none.
+    CompressionSection compression;
     std::string network_mode = "none";
 
     friend bool operator==(const RunInput&, const RunInput&) = default;

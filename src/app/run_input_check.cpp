@@ -158,20 +158,35 @@ void check_run_input(const RunInput& input, const FindPlace& place) {
 void check_files(const RunInput& input, const FindPlace& place) {
     if (input.data.kind == "text") {
         for (const auto& path : input.data.path) {
-            FUSIONLLM_VALIDATE(std::filesystem::exists(path),
-                               "{}: 'path' in [data] names '{}', which does "
-                               "not exist; paths are relative to the input "
-                               "file",
-                               place("data", "path"),
-                               path.string());
+            check_file(path, "data", "path", place);
         }
     }
-    FUSIONLLM_VALIDATE(
-        input.plan.file.empty() || std::filesystem::exists(input.plan.file),
-        "{}: 'file' in [plan] names '{}', which does not exist; paths are "
-        "relative to the input file",
-        place("plan", "file"),
-        input.plan.file.string());
+    check_file(input.plan.file, "plan", "file", place);
+    check_file(
+        input.compression.options.replay, "compression", "replay", place);
+}
+void check_compression(const RunInput& input, const FindPlace& place) {
+    const OptionProblem problem = find_problem(input.compression.options);
+    FUSIONLLM_VALIDATE(problem.text.empty(),
+                       "{}: '{}' in [compression]: {}",
+                       place("compression", problem.key),
+                       problem.key,
+                       problem.text);
 }
 
+void check_file(const std::filesystem::path& file,
+                const char* section,
+                const char* key,
+                const FindPlace& place) {
+    FUSIONLLM_VALIDATE(file.empty() || std::filesystem::exists(file),
+                       "{}: '{}' in [{}] names '{}', which does not exist; "
+                       "paths are relative to the input file",
+                       place(section, key),
+                       key,
+                       section,
+                       file.string());
+}
+
+
 }  // namespace fusionllm::detail
+    check_compression(input, place);

@@ -166,6 +166,44 @@ void visit_keys(Input& input, Visitor& visitor) {
     visit_train(input, visitor);
     visit_placement(input, visitor);
     visitor.section("checkpoint", "What is saved of a run.");
+template <class Input, class Visitor>
+void visit_compression(Input& input, Visitor& visitor) {
+    auto& options = input.compression.options;
+    visitor.section("compression", "What is sent between stages.");
+    visitor.key("rule",
+                options.rule,
+                Choices{compression_rule_names()},
+                "How codecs are chosen; \"none\": nothing is compressed.");
+    visitor.key("codec",
+                options.codec,
+                Any{},
+                "Such as \"int8\" or \"top_k(100,int4)\"; \"\" = any.");
+    visitor.key("element_ratio",
+                options.element_ratio,
+                at_least_one,
+                "Of a codec that leaves it out: n/k.");
+    visitor.key("max_byte_ratio",
+                options.max_byte_ratio,
+                at_least_one,
+                "Most that a value is compressed.");
+    visitor.key("max_error",
+                options.max_error,
+                at_least_zero,
+                "Largest relative error of a value; 0 = no limit.");
+    visitor.key("adapt",
+                options.adapt,
+                Choices{{"off", "on", "replay"}},
+                "Whether codecs follow the links while training.");
+    visitor.key("replay",
+                options.replay,
+                Any{},
+                "For \"replay\": the choices that another run recorded.");
+    visitor.key("basis_every",
+                input.compression.basis_every,
+                some_count,
+                "Steps between new bases of subspace codecs.");
+}
+
     visitor.key("every",
                 input.train.checkpoint_every,
                 any_count,
@@ -174,11 +212,7 @@ void visit_keys(Input& input, Visitor& visitor) {
                 input.train.checkpoint_keep,
                 some_count,
                 "Newest checkpoints that are kept.");
-    visitor.section("compression", "What is sent between stages.");
-    visitor.key("rule",
-                input.compression_rule,
-                Choices{{"none"}},
-                "Which links compress: \"none\".");
+    visit_compression(input, visitor);
     visitor.section("network", "The testbed's clock.");
     visitor.key("mode",
                 input.network_mode,

@@ -44,6 +44,8 @@ inline constexpr NumberRange above_zero{"above 0",
                                         [](double x) { return x > 0; }};
 inline constexpr NumberRange at_least_zero{"at least 0",
                                            [](double x) { return x >= 0; }};
+inline constexpr NumberRange at_least_one{"at least 1",
+                                          [](double x) { return x >= 1; }};
 inline constexpr NumberRange below_one{
     "at least 0 and below 1", [](double x) { return x >= 0 && x < 1; }};
 inline constexpr NumberRange up_to_one{

@@ -51,6 +51,14 @@ public:
         return value == nullptr ? file_ : value->place;
     }
 
+    //! The section is in the file, or a key of it is set.
+    bool has_section(const std::string& name) const {
+        const auto override = overrides_.lower_bound(name + '.');
+        return root_.find(name) != nullptr ||
+               (override != overrides_.end() &&
+                override->first.starts_with(name + '.'));
+    }
+
     bool is_override(std::string_view section, std::string_view key) const {
         return overrides_.contains(detail::dotted(section, key));
     }
@@ -286,7 +294,11 @@ void resolve_model(RunInput& input, const Document& document) {
 }
 
 //! Fill in what follows from other keys.
-void resolve(RunInput& input, const fs::path& file) {
+void resolve(RunInput& input, const Document& document, const fs::path& file) {
+    if (document.has_section("compression") &&
+        document.find("compression", "rule") == nullptr) {
+        input.compression.options.rule = "adaptive";
+    }
     if (input.run.output.empty()) {
         input.run.output =
             fs::absolute(file).parent_path() / ("out-" + input.run.name);
@@ -311,7 +323,7 @@ RunInput read_input(const std::string& text,
     input.topology.spec = reader.take_topology(input.topology.file);
     input.topology.file.clear();
     resolve_model(input, document);
-    resolve(input, file);
+    resolve(input, document, file);
     detail::check_run_input(input, place);
     if (files == Files::checked) {
         detail::check_files(input, place);

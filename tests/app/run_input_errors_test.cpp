@@ -75,9 +75,13 @@ TEST(RunInputErrors, say_file_line_key_and_value) {
         {"[train]\ncheck = true",
          "inputs/x.toml:2: 'check' in [train] must be \"off\" or \"ops\", not "
          "true"},
-        {"[compression]\nrule = 'adaptive'",
-         "inputs/x.toml:2: 'rule' in [compression] must be \"none\", not "
-         "\"adaptive\""},
+        {"[compression]\nrule = 'adatopk'",
+         "inputs/x.toml:2: 'rule' in [compression] must be \"none\", "
+         "\"uniform\", \"paper\", \"bottleneck\", \"adaptive\" or \"cut\", "
+         "not \"adatopk\""},
+        {"[compression]\nmax_byte_ratio = 0.5",
+         "inputs/x.toml:2: 'max_byte_ratio' in [compression] must be at least "
+         "1, not 0.5"},
         {"[network]\nmode = 'shaped'",
          "inputs/x.toml:2: 'mode' in [network] must be \"none\" or "
          "\"emulated\", not \"shaped\""},
@@ -160,6 +164,34 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
                      "warmup_steps = 6\ndecay_steps = 6",
          "inputs/x.toml:5: decay_steps = 6 in [train] must be more than "
          "warmup_steps = 6: the cosine ends at that step"},
+        {synthetic + "[compression]\nrule = 'uniform'\ncodec = 'int5'",
+         "inputs/x.toml:4: 'codec' in [compression]: there is no codec 'int5' "
+         "(known: fp32, bf16, fp16, int8, int4, int3, int2, top_k, top_k_row, "
+         "subspace, paper; e.g. int4/int3s, top_k(100,int4), "
+         "subspace(16,int4)); did you mean 'int8'?"},
+        {synthetic + "[compression]\nrule = 'paper'\ncodec = 'int4'",
+         "inputs/x.toml:4: 'codec' in [compression]: rule = \"paper\" has a "
+         "codec of its own; leave it out, or choose rule = \"bottleneck\""},
+        {synthetic + "[compression]\nrule = 'cut'\ncodec = 'int4'",
+         "inputs/x.toml:4: 'codec' in [compression]: nothing is encoded with "
+         "rule = \"cut\"; leave it out"},
+        {synthetic + "[compression]\nrule = 'bottleneck'\ncodec = 'int4'",
+         "inputs/x.toml:4: 'codec' in [compression]: 'int4' has no ratio that "
+         "rule = \"bottleneck\" could choose; take top_k, top_k_row or "
+         "subspace, or rule = \"adaptive\""},
+        {synthetic + "[compression]\nrule = 'bottleneck'\n"
+                     "codec = 'top_k(50,int4)'",
+         "inputs/x.toml:4: 'codec' in [compression]: 'top_k(50,int4)' says a "
+         "ratio, which rule = \"bottleneck\" chooses; leave it out, or choose "
+         "rule = \"uniform\""},
+        {synthetic + "[compression]\nrule = 'uniform'\nadapt = 'on'",
+         "inputs/x.toml:4: 'adapt' in [compression]: \"on\" has no effect with "
+         "rule = \"uniform\", which does not look at links; choose "
+         "\"adaptive\", \"bottleneck\" or \"paper\", or set adapt = \"off\""},
+        {synthetic + "[compression]\nadapt = 'replay'",
+         "inputs/x.toml: 'replay' in [compression]: a file is needed for adapt "
+         "= \"replay\": the record of choices that a run with adapt = \"on\" "
+         "has written"},
     };
 
     for (const auto& [text, expected] : cases) {

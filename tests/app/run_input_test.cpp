@@ -118,15 +118,21 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"plan.file", {"plan.txt"}},
         {"checkpoint.every", {"10"}},
         {"checkpoint.keep", {"1"}},
-        {"compression.rule", {"none"}},
+        {"compression.rule", {"paper"}},
+        {"compression.codec", {"int4/int3s", "compression.rule=uniform"}},
+        {"compression.element_ratio", {"7.5", "compression.rule=uniform"}},
+        {"compression.max_byte_ratio", {"16", "compression.rule=adaptive"}},
+        {"compression.max_error", {"0.5", "compression.rule=adaptive"}},
+        {"compression.adapt", {"on", "compression.rule=adaptive"}},
+        {"compression.replay", {"choices.txt", "compression.rule=none"}},
+        {"compression.basis_every", {"10", "compression.rule=none"}},
         {"network.mode", {"emulated"}},
     };
     // These have one value only, or none that stays in a resolved input.
     const std::set<std::string> unchangeable{"model.kind",
                                              "data.tokenizer",
                                              "topology.file",
-                                             "topology.device_files",
-                                             "compression.rule"};
+                                             "topology.device_files"};
     std::vector<std::string> keys;
 
     for (const auto& [key, values] : settings) {
@@ -141,6 +147,19 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
     }
 
     EXPECT_EQ(keys, all_keys());
+}
+
+TEST(RunInput, compresses_adaptively_where_the_section_names_no_rule) {
+    const auto rule = [](const std::string& text,
+                         const std::vector<std::string>& overrides) {
+        return parse(synthetic + text, overrides).compression.options.rule;
+    };
+
+    EXPECT_EQ(rule("", {}), "none");
+    EXPECT_EQ(rule("[compression]\n", {}), "adaptive");
+    EXPECT_EQ(rule("", {"compression.max_error=0.1"}), "adaptive");
+    EXPECT_EQ(rule("[compression]\n", {"compression.rule=none"}), "none");
+    EXPECT_EQ(rule("[compression]\nrule='paper'\n", {}), "paper");
 }
 
 TEST(RunInput, survives_another_folder_once_resolved) {
