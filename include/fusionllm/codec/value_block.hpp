@@ -30,8 +30,8 @@ namespace fusionllm {
  * nearest: of t = x * (1 / s) in f32, halves away from zero (int2: towards the
  * larger). stochastic: to the level below or above, with probabilities such
  * that the mean is t, to 2^-16 of a level; a level stays what it is. The bits
- * are those of `philox` with counter i / 8 and `random_key`: element i takes
- * the lower (even i) or upper half of word i % 8 / 2.
+ * are those of `philox` with counter i / 8 and `random_key`: of word i % 8 / 2
+ * element i takes the lower (even i) or upper half, without its last bit.
  *
  * A tile in which a number is infinite or NaN has the scale NaN: all of it
  * decodes to NaN, so that nobody misses it.

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "fusionllm/util/random.hpp"
+
+// Formats of numbers, bit by bit, without anything that a device could do
+// otherwise: no product is added to anything, so that there is nothing that a
+// compiler could contract to one rounding instead of two.
+namespace fusionllm::detail {
+
+FUSIONLLM_INLINE std::uint32_t bits_of(float number) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+FUSIONLLM_INLINE float float_of(std::uint32_t bits) {
+    float number = 0;
+    std::memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+inline constexpr std::uint32_t sign_bit = 0x80000000u;
+inline constexpr std::uint32_t infinity_bits = 0x7F800000u;
+
+//! Nearest, ties to even; NaN stays NaN.
+FUSIONLLM_INLINE std::uint16_t bf16_of(float number) {
+    const std::uint32_t bits = bits_of(number);
+    const std::uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+    const std::uint32_t quiet_nan = bits >> 16 | 0x40u;
+    return static_cast<std::uint16_t>(
+        (bits & ~sign_bit) > infinity_bits ? quiet_nan : rounded);
+}
+
+FUSIONLLM_INLINE float float_of_bf16(std::uint16_t bits) {
+    return float_of(static_cast<std::uint32_t>(bits) << 16);
+}
+
+//! Nearest, ties to even; NaN stays NaN, what is too large becomes infinite.
+FUSIONLLM_INLINE std::uint16_t f16_of(float number) {
+    constexpr std::uint32_t least_normal = (127u - 14u) << 23;
+    constexpr std::uint32_t too_large = (127u + 16u) << 23;
+    // Its last bit is worth as much as that of a subnormal f16: adding it
+    // rounds there.
+    constexpr std::uint32_t subnormal_one = (127u - 14u + 23u - 10u) << 23;
+    const std::uint32_t bits = bits_of(number);
+    const std::uint32_t size = bits & ~sign_bit;
+    const std::uint32_t subnormal =
+        bits_of(float_of(size) + float_of(subnormal_one)) - subnormal_one;
+    const std::uint32_t normal =
+        (size - ((127u - 15u) << 23) + 0xFFFu + (size >> 13 & 1u)) >> 13;
+    const std::uint32_t infinite = size > infinity_bits ? 0x7E00u : 0x7C00u;
+    const std::uint32_t finite = size < least_normal ? subnormal : normal;
+    const std::uint32_t result = size >= too_large ? infinite : finite;
+    return static_cast<std::uint16_t>((bits & sign_bit) >> 16 | result);
+}
+
+FUSIONLLM_INLINE float float_of_f16(std::uint16_t half) {
+    constexpr std::uint32_t exponent = 0x7C00u << 13;
+    constexpr std::uint32_t subnormal_one = (127u - 14u) << 23;
+    const std::uint32_t shifted = (half & 0x7FFFu) << 13;
+    const std::uint32_t normal = shifted + ((127u - 15u) << 23);
+    const std::uint32_t infinite = normal + ((128u - 16u) << 23);
+    const std::uint32_t subnormal =
+        bits_of(float_of(shifted + subnormal_one) - float_of(subnormal_one));
+    const std::uint32_t size = (shifted & exponent) == exponent ? infinite
+                               : (shifted & exponent) == 0      ? subnormal
+                                                                : normal;
+    return float_of(size | (half & 0x8000u) << 16);
+}
+
+//! Eight bytes, of each the lowest `bits`, one next to the other.
+template <int bits>
+FUSIONLLM_INLINE std::uint64_t pack_eight(std::uint64_t bytes) {
+    constexpr std::uint64_t one = (std::uint64_t{1} << bits) - 1;
+    constexpr std::uint64_t two = (std::uint64_t{1} << 2 * bits) - 1;
+    constexpr std::uint64_t four = (std::uint64_t{1} << 4 * bits) - 1;
+    constexpr int shift = 8 - bits;
+    std::uint64_t x = bytes & 0x0101010101010101u * one;
+    x = (x | x >> shift) & 0x0001000100010001u * two;
+    x = (x | x >> 2 * shift) & 0x0000000100000001u * four;
+    return (x & four) | (x >> 4 * shift & (four << 4 * bits));
+}
+
+//! The opposite; the upper bits of the bytes are zero.
+template <int bits>
+FUSIONLLM_INLINE std::uint64_t unpack_eight(std::uint64_t packed) {
+    constexpr std::uint64_t one = (std::uint64_t{1} << bits) - 1;
+    constexpr std::uint64_t two = (std::uint64_t{1} << 2 * bits) - 1;
+    constexpr std::uint64_t four = (std::uint64_t{1} << 4 * bits) - 1;
+    constexpr int shift = 8 - bits;
+    std::uint64_t x = packed;
+    x = (x & four) | (x << 4 * shift & (four << 32));
+    x = (x | x << 2 * shift) & 0x0001000100010001u * two;
+    return (x | x << shift) & 0x0101010101010101u * one;
+}
+
+}  // namespace fusionllm::detail
