@@ -157,6 +157,12 @@ DatasetSplit load_data(const RunInput& input) {
             static_cast<std::size_t>(input.model.vocabulary),
             input.data.validation_fraction);
     }
+    if (input.data.kind == "k_hop") {
+        return make_k_hop_dataset(static_cast<std::uint64_t>(input.run.seed),
+                                  context,
+                                  input.data.k_hop,
+                                  input.data.validation_fraction);
+    }
     return make_text_dataset(
         input.data.path, context, input.data.validation_fraction);
 }

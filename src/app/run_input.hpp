@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "fusionllm/data/k_hop.hpp"
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/graph/resnet.hpp"
-#include "fusionllm/runtime/train_options.hpp"
 #include "fusionllm/plan/compression.hpp"
+#include "fusionllm/runtime/train_options.hpp"
 #include "fusionllm/topology/topology_spec.hpp"
 
 namespace fusionllm {
@@ -27,11 +28,12 @@ struct RunSection {
 
 //! [data]
 struct DataSection {
-    std::string kind = "text";  //!< "text" or "synthetic"
+    std::string kind = "text";  //!< "text", "synthetic" or "k_hop"
     std::vector<std::filesystem::path> path;
     std::string tokenizer = "bytes";
     double validation_fraction = 0.1;
     bool shuffle = true;
+    KHopOptions k_hop;  //!< of kind "k_hop"
 
     friend bool operator==(const DataSection&, const DataSection&) = default;
 };
@@ -56,8 +58,6 @@ struct PlanSection {
     friend bool operator==(const PlanSection&, const PlanSection&) = default;
 };
 
-//! A whole input file: every key with its default.
-struct RunInput {
 //! [compression]
 struct CompressionSection {
     CompressionOptions options;
@@ -68,6 +68,8 @@ struct CompressionSection {
                            const CompressionSection&) = default;
 };
 
+//! A whole input file: every key with its default.
+struct RunInput {
     RunSection run;
     std::string model_kind = "gpt2";
     //! "gpt2-xl", "resnet101"; empty: no published one. Once resolved, what it

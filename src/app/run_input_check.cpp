@@ -95,6 +95,39 @@ void check_model(const RunInput& input, const FindPlace& place) {
     }
 }
 
+//! The same as make_k_hop_dataset, before anything is made, with the places.
+void check_k_hop(const RunInput& input, const FindPlace& place) {
+    const auto [symbols, hops] = input.data.k_hop;
+    FUSIONLLM_VALIDATE(
+        hops < symbols,
+        "{}: hops = {} in [data] is too many for symbols = {}: so many lead "
+        "back to the start; give at most {}, or more symbols",
+        place("data", "hops"),
+        hops,
+        symbols,
+        symbols - 1);
+    const std::int64_t needed = k_hop_vocabulary(input.data.k_hop);
+    FUSIONLLM_VALIDATE(
+        input.model.vocabulary >= needed,
+        "{}: vocabulary = {} in [model] is too small for kind = \"k_hop\", "
+        "which makes {} different tokens of {} symbols and {} hops; set it to "
+        "{} or more",
+        place("model", "vocabulary"),
+        input.model.vocabulary,
+        needed,
+        symbols,
+        hops,
+        needed);
+    FUSIONLLM_VALIDATE(
+        input.model.context > symbols,
+        "{}: context = {} in [model] is too short for kind = \"k_hop\", whose "
+        "{} pairs come before the questions; set it to {} or more",
+        place("model", "context"),
+        input.model.context,
+        symbols,
+        2 * symbols);
+}
+
 void check_data(const RunInput& input, const FindPlace& place) {
     const DataSection& data = input.data;
     FUSIONLLM_VALIDATE(
@@ -103,6 +136,9 @@ void check_data(const RunInput& input, const FindPlace& place) {
         "{}: 'path' in [data] is missing; name text files or folders, or set "
         "kind = \"synthetic\"",
         place("data", "path"));
+    if (input.model_kind != "resnet" && data.kind == "k_hop") {
+        check_k_hop(input, place);
+    }
 }
 
 void check_train(const RunInput& input, const FindPlace& place) {
@@ -137,34 +173,6 @@ void check_train(const RunInput& input, const FindPlace& place) {
         rate.warmup_steps);
 }
 
-}  // namespace
-
-std::string other_kind_hint(const RunInput& input) {
-    const bool is_resnet = input.model_kind == "resnet";
-    const auto& others = is_resnet ? gpt2_sizes() : resnet_sizes();
-    return std::ranges::find(others, input.model_size) == others.end()
-               ? ""
-               : fmt::format("; it is one of kind = \"{}\"",
-                             is_resnet ? "gpt2" : "resnet");
-}
-
-void check_run_input(const RunInput& input, const FindPlace& place) {
-    check_run(input.run, place);
-    check_model(input, place);
-    check_data(input, place);
-    check_train(input, place);
-}
-
-void check_files(const RunInput& input, const FindPlace& place) {
-    if (input.data.kind == "text") {
-        for (const auto& path : input.data.path) {
-            check_file(path, "data", "path", place);
-        }
-    }
-    check_file(input.plan.file, "plan", "file", place);
-    check_file(
-        input.compression.options.replay, "compression", "replay", place);
-}
 void check_compression(const RunInput& input, const FindPlace& place) {
     const OptionProblem problem = find_problem(input.compression.options);
     FUSIONLLM_VALIDATE(problem.text.empty(),
@@ -187,6 +195,34 @@ void check_file(const std::filesystem::path& file,
                        file.string());
 }
 
+}  // namespace
+
+std::string other_kind_hint(const RunInput& input) {
+    const bool is_resnet = input.model_kind == "resnet";
+    const auto& others = is_resnet ? gpt2_sizes() : resnet_sizes();
+    return std::ranges::find(others, input.model_size) == others.end()
+               ? ""
+               : fmt::format("; it is one of kind = \"{}\"",
+                             is_resnet ? "gpt2" : "resnet");
+}
+
+void check_run_input(const RunInput& input, const FindPlace& place) {
+    check_run(input.run, place);
+    check_model(input, place);
+    check_data(input, place);
+    check_train(input, place);
+    check_compression(input, place);
+}
+
+void check_files(const RunInput& input, const FindPlace& place) {
+    if (input.data.kind == "text") {
+        for (const auto& path : input.data.path) {
+            check_file(path, "data", "path", place);
+        }
+    }
+    check_file(input.plan.file, "plan", "file", place);
+    check_file(
+        input.compression.options.replay, "compression", "replay", place);
+}
 
 }  // namespace fusionllm::detail
-    check_compression(input, place);

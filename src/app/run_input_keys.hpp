@@ -82,8 +82,8 @@ void visit_data(Input& input, Visitor& visitor) {
     visitor.section("data", "What it is trained on.");
     visitor.key("kind",
                 data.kind,
-                Choices{{"text", "synthetic"}},
-                "\"text\" files, or a made-up \"synthetic\" sequence.");
+                Choices{{"text", "synthetic", "k_hop"}},
+                "\"text\" files, or made up: \"synthetic\" or \"k_hop\".");
     visitor.key("path",
                 data.path,
                 Any{},
@@ -101,6 +101,14 @@ void visit_data(Input& input, Visitor& visitor) {
                 Any{},
                 "Samples in a random order that depends on "
                 "the seed alone.");
+    visitor.key("symbols",
+                data.k_hop.symbols,
+                IntegerRange{3, 4096},
+                "Of k_hop: symbols that its pairs join to one cycle.");
+    visitor.key("hops",
+                data.k_hop.hops,
+                IntegerRange{1, 4095},
+                "Of k_hop: most hops of a question; about a layer each.");
 }
 
 template <class Input, class Visitor>
@@ -159,14 +167,6 @@ void visit_placement(Input& input, Visitor& visitor) {
 }
 
 template <class Input, class Visitor>
-void visit_keys(Input& input, Visitor& visitor) {
-    visit_run(input, visitor);
-    visit_model(input, visitor);
-    visit_data(input, visitor);
-    visit_train(input, visitor);
-    visit_placement(input, visitor);
-    visitor.section("checkpoint", "What is saved of a run.");
-template <class Input, class Visitor>
 void visit_compression(Input& input, Visitor& visitor) {
     auto& options = input.compression.options;
     visitor.section("compression", "What is sent between stages.");
@@ -204,6 +204,14 @@ void visit_compression(Input& input, Visitor& visitor) {
                 "Steps between new bases of subspace codecs.");
 }
 
+template <class Input, class Visitor>
+void visit_keys(Input& input, Visitor& visitor) {
+    visit_run(input, visitor);
+    visit_model(input, visitor);
+    visit_data(input, visitor);
+    visit_train(input, visitor);
+    visit_placement(input, visitor);
+    visitor.section("checkpoint", "What is saved of a run.");
     visitor.key("every",
                 input.train.checkpoint_every,
                 any_count,

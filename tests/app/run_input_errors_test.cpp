@@ -142,6 +142,17 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
          "inputs/x.toml:4: vocabulary = 255 in [model] is too small for "
          "tokenizer = \"bytes\", which makes 256 different tokens; set it to "
          "256 or more"},
+        {"[data]\nkind = 'k_hop'\nsymbols = 4\nhops = 4",
+         "inputs/x.toml:4: hops = 4 in [data] is too many for symbols = 4: so "
+         "many lead back to the start; give at most 3, or more symbols"},
+        {"[data]\nkind = 'k_hop'\n[model]\nvocabulary = 103",
+         "inputs/x.toml:4: vocabulary = 103 in [model] is too small for kind "
+         "= \"k_hop\", which makes 104 different tokens of 8 symbols and 4 "
+         "hops; set it to 104 or more"},
+        {"[data]\nkind = 'k_hop'\n[model]\ncontext = 8",
+         "inputs/x.toml:4: context = 8 in [model] is too short for kind = "
+         "\"k_hop\", whose 8 pairs come before the questions; set it to 16 or "
+         "more"},
         {synthetic + "[run]\nname = 'a/b'",
          "inputs/x.toml:3: 'name' in [run] must be a word without '/', not "
          "\"a/b\": it is part of a folder's name"},

@@ -81,6 +81,8 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"data.tokenizer", {"bytes"}},
         {"data.validation_fraction", {"0.123456789012345678"}},
         {"data.shuffle", {"false"}},
+        {"data.symbols", {"9"}},
+        {"data.hops", {"3"}},
         {"train.steps", {"12"}},
         {"train.batch", {"36"}},
         {"train.micro_batches", {"8"}},
