@@ -1,0 +1,312 @@
+#pragma once
+
+#include <algorithm>
+#include <optional>
+
+#include "top_k_select.hpp"
+
+namespace fusionllm::detail {
+
+//! Elements in order: all of them, or those that were found to matter.
+struct KeyList {
+    const float* numbers;
+    const std::uint32_t* chosen;  //!< null: all
+    std::uint64_t size;
+
+    KOKKOS_INLINE_FUNCTION std::uint32_t index(std::uint64_t i) const {
+        return chosen == nullptr ? static_cast<std::uint32_t>(i) : chosen[i];
+    }
+    KOKKOS_INLINE_FUNCTION std::uint32_t key(std::uint64_t i) const {
+        return magnitude_key(numbers[index(i)]);
+    }
+};
+
+//! Counts the keys with a prefix by their next digit.
+struct CountDigits {
+    KeyList list;
+    std::uint32_t* bins;
+    std::uint32_t prefix;
+    int shift;
+    int width;
+
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t i) const {
+        const std::uint32_t digits = list.key(i) >> shift;
+        if (digits >> width == prefix) {
+            Kokkos::atomic_increment(&bins[digits & ((1u << width) - 1)]);
+        }
+    }
+};
+
+/*!
+ * What is kept, as elements are met in order. Elements above the threshold and
+ * at it are counted in one number, upper and lower half, for teams scan only
+ * numbers.
+ */
+struct Keeping {
+    std::uint32_t threshold;
+    std::uint64_t num_equal;
+
+    KOKKOS_INLINE_FUNCTION bool is_kept(std::uint32_t key,
+                                        std::uint64_t before) const {
+        return key > threshold ||
+               (key == threshold && (before & 0xffffffffu) < num_equal);
+    }
+    //! Of the indices
+    KOKKOS_INLINE_FUNCTION std::uint64_t place(std::uint64_t before) const {
+        const std::uint64_t equal = before & 0xffffffffu;
+        return (before >> 32) + (equal < num_equal ? equal : num_equal);
+    }
+    KOKKOS_INLINE_FUNCTION std::uint64_t count(std::uint32_t key) const {
+        return key > threshold ? std::uint64_t{1} << 32
+                               : static_cast<std::uint64_t>(key == threshold);
+    }
+};
+
+//! Writes the kept ones where they belong.
+struct WriteKept {
+    KeyList list;
+    std::uint32_t* indices;
+    Keeping keeping;
+
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t i,
+                                           std::uint64_t& before,
+                                           bool is_final) const {
+        const std::uint32_t key = list.key(i);
+        if (is_final && keeping.is_kept(key, before)) {
+            indices[keeping.place(before)] = list.index(i);
+        }
+        before += keeping.count(key);
+    }
+};
+
+//! Writes where keys are `least` or more; counts them beyond `capacity`, too.
+struct FindLarge {
+    const float* numbers;
+    std::uint32_t* found;
+    std::uint32_t least;
+    std::uint64_t capacity;
+
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t i,
+                                           std::uint64_t& before,
+                                           bool is_final) const {
+        if (magnitude_key(numbers[i]) >= least) {
+            if (is_final && before < capacity) {
+                found[before] = static_cast<std::uint32_t>(i);
+            }
+            ++before;
+        }
+    }
+};
+
+struct WriteAll {
+    std::uint32_t* indices;
+
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t i) const {
+        indices[i] = static_cast<std::uint32_t>(i);
+    }
+};
+
+/*!
+ * A team selects of a row: four levels of bytes narrow the threshold, then it
+ * writes what is kept.
+ */
+template <class Space>
+struct SelectOfRow {
+    static constexpr int num_bins = 256;
+    using Member = typename Kokkos::TeamPolicy<Space>::member_type;
+    using Bins = Kokkos::View<std::uint32_t*,
+                              typename Space::scratch_memory_space,
+                              Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
+
+    const float* numbers;
+    std::uint32_t* indices;
+    std::uint64_t columns;
+    std::uint64_t kept;
+
+    KOKKOS_INLINE_FUNCTION void operator()(const Member& team) const {
+        const auto row = static_cast<std::uint64_t>(team.league_rank());
+        const float* of_row = numbers + row * columns;
+        const Bins bins(team.team_scratch(0), num_bins);
+        std::uint32_t prefix = 0;
+        std::uint64_t rank = kept;
+        for (int shift = 24; shift >= 0; shift -= 8) {
+            count(team, of_row, bins, prefix, shift);
+            // prefix and what is left of rank, as one number.
+            std::uint64_t found = 0;
+            Kokkos::single(
+                Kokkos::PerTeam(team),
+                [&](std::uint64_t& result) {
+                    std::uint64_t left = rank;
+                    int bin = num_bins - 1;
+                    while (bin > 0 && bins(bin) < left) {
+                        left -= bins(bin--);
+                    }
+                    result = left << 8 | static_cast<std::uint64_t>(bin);
+                },
+                found);
+            prefix = prefix << 8 | static_cast<std::uint32_t>(found & 0xff);
+            rank = found >> 8;
+            team.team_barrier();
+        }
+        write(team, of_row, row, {prefix, rank});
+    }
+
+    KOKKOS_INLINE_FUNCTION void count(const Member& team,
+                                      const float* of_row,
+                                      const Bins& bins,
+                                      std::uint32_t prefix,
+                                      int shift) const {
+        Kokkos::parallel_for(Kokkos::TeamThreadRange(team, num_bins),
+                             [&](int bin) { bins(bin) = 0; });
+        team.team_barrier();
+        Kokkos::parallel_for(
+            Kokkos::TeamThreadRange(team, columns), [&](std::uint64_t i) {
+                const std::uint32_t digits = magnitude_key(of_row[i]) >> shift;
+                if (digits >> 8 == prefix) {
+                    Kokkos::atomic_increment(&bins(digits & 0xff));
+                }
+            });
+        team.team_barrier();
+    }
+
+    KOKKOS_INLINE_FUNCTION void write(const Member& team,
+                                      const float* of_row,
+                                      std::uint64_t row,
+                                      const Keeping& keeping) const {
+        Kokkos::parallel_scan(
+            Kokkos::TeamThreadRange(team, columns),
+            [&](std::uint64_t i, std::uint64_t& before, bool is_final) {
+                const std::uint32_t key = magnitude_key(of_row[i]);
+                if (is_final && keeping.is_kept(key, before)) {
+                    indices[row * kept + keeping.place(before)] =
+                        static_cast<std::uint32_t>(row * columns + i);
+                }
+                before += keeping.count(key);
+            });
+    }
+};
+
+//! Selection by kernels, wherever Kokkos runs them.
+template <class Space>
+class KernelTopK final : public TopKSelector::Method {
+public:
+    explicit KernelTopK(const TopKTask& task)
+        : task_(task),
+          bins_("FusionLLM::TopK::bins", num_bins),
+          found_(Kokkos::view_alloc(Kokkos::WithoutInitializing,
+                                    "FusionLLM::TopK::found"),
+                 task.is_by_row() ? 0 : task.capacity()) {}
+
+    void select(std::span<const float> numbers,
+                std::span<std::uint32_t> indices) override {
+        guess_ = TopKSelector::Guess::none;
+        if (task_.kept == 0) {
+            return;
+        }
+        if (task_.kept == task_.shape.size()) {
+            Kokkos::parallel_for("FusionLLM::TopK::all",
+                                 range(indices.size()),
+                                 WriteAll{indices.data()});
+        } else if (task_.is_by_row()) {
+            select_rows(numbers, indices);
+        } else {
+            select_of(find_candidates(numbers), indices);
+        }
+        space_.fence();
+    }
+
+    void set_hint(std::uint32_t threshold) override {
+        hint_ = std::min(threshold, 0x7fffffffu);
+    }
+    void forget_hint() override { hint_.reset(); }
+    TopKSelector::Guess last_guess() const override { return guess_; }
+
+private:
+    static constexpr std::size_t num_bins = std::size_t{1} << 11;
+    using Range = Kokkos::RangePolicy<Space, Kokkos::IndexType<std::uint64_t>>;
+
+    Range range(std::uint64_t size) const { return Range(space_, 0, size); }
+
+    //! A superset of what is kept; all without a hint, or with a wrong one.
+    KeyList find_candidates(std::span<const float> numbers) {
+        const KeyList all{numbers.data(), nullptr, numbers.size()};
+        if (!hint_) {
+            return all;
+        }
+        std::uint64_t num_found = 0;
+        Kokkos::parallel_scan("FusionLLM::TopK::find",
+                              range(numbers.size()),
+                              FindLarge{numbers.data(),
+                                        found_.data(),
+                                        margin_.below(*hint_),
+                                        found_.size()},
+                              num_found);
+        if (num_found < task_.kept || num_found > found_.size()) {
+            guess_ = TopKSelector::Guess::wrong;
+            margin_.widen();
+            return all;
+        }
+        guess_ = TopKSelector::Guess::carried;
+        margin_.adapt(num_found, task_.kept);
+        return {numbers.data(), found_.data(), num_found};
+    }
+
+    void select_of(const KeyList& list, std::span<std::uint32_t> indices) {
+        Threshold threshold{0, task_.kept};
+        // 11 + 10 + 10 bits of a key
+        narrow(list, 20, 11, threshold);
+        narrow(list, 10, 10, threshold);
+        narrow(list, 0, 10, threshold);
+        Kokkos::parallel_scan(
+            "FusionLLM::TopK::write",
+            range(list.size),
+            WriteKept{
+                list, indices.data(), {threshold.key, threshold.num_equal}});
+        hint_ = threshold.key;
+    }
+
+    //! Append a digit to the key; rank and key of the bin where it is.
+    void narrow(const KeyList& list,
+                int shift,
+                int width,
+                Threshold& threshold) {
+        Kokkos::deep_copy(space_, bins_, 0u);
+        Kokkos::parallel_for(
+            "FusionLLM::TopK::count",
+            range(list.size),
+            CountDigits{list, bins_.data(), threshold.key, shift, width});
+        const auto bins_host = Kokkos::create_mirror_view_and_copy(
+            Kokkos::HostSpace(), bins_, "FusionLLM::TopK::bins_host");
+        std::uint32_t bin = (1u << width) - 1;
+        while (bin > 0 && bins_host(bin) < threshold.num_equal) {
+            threshold.num_equal -= bins_host(bin--);
+        }
+        threshold.key = threshold.key << width | bin;
+    }
+
+    void select_rows(std::span<const float> numbers,
+                     std::span<std::uint32_t> indices) {
+        using Kernel = SelectOfRow<Space>;
+        const auto scratch =
+            Kokkos::PerTeam(Kernel::Bins::shmem_size(Kernel::num_bins));
+        const auto num_rows = static_cast<int>(task_.shape.rows);
+        Kokkos::parallel_for(
+            "FusionLLM::TopK::select_rows",
+            Kokkos::TeamPolicy<Space>(space_, num_rows, Kokkos::AUTO)
+                .set_scratch_size(0, scratch),
+            Kernel{numbers.data(),
+                   indices.data(),
+                   task_.shape.columns,
+                   task_.kept_of_row()});
+    }
+
+    TopKTask task_;
+    Space space_;
+    Kokkos::View<std::uint32_t*, Space> bins_;
+    Kokkos::View<std::uint32_t*, Space> found_;
+    Margin margin_;
+    std::optional<std::uint32_t> hint_;
+    TopKSelector::Guess guess_ = TopKSelector::Guess::none;
+};
+
+}  // namespace fusionllm::detail
