@@ -25,13 +25,21 @@ FUSIONLLM_INLINE float float_of(std::uint32_t bits) {
 inline constexpr std::uint32_t sign_bit = 0x80000000u;
 inline constexpr std::uint32_t infinity_bits = 0x7F800000u;
 
+//! A choice that stays free of branches, so that loops can be vectorised.
+FUSIONLLM_INLINE std::uint32_t select(bool condition,
+                                      std::uint32_t yes,
+                                      std::uint32_t no) {
+    const std::uint32_t mask = 0u - static_cast<std::uint32_t>(condition);
+    return (yes & mask) | (no & ~mask);
+}
+
 //! Nearest, ties to even; NaN stays NaN.
 FUSIONLLM_INLINE std::uint16_t bf16_of(float number) {
     const std::uint32_t bits = bits_of(number);
     const std::uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
     const std::uint32_t quiet_nan = bits >> 16 | 0x40u;
     return static_cast<std::uint16_t>(
-        (bits & ~sign_bit) > infinity_bits ? quiet_nan : rounded);
+        select((bits & ~sign_bit) > infinity_bits, quiet_nan, rounded));
 }
 
 FUSIONLLM_INLINE float float_of_bf16(std::uint16_t bits) {
@@ -51,9 +59,10 @@ FUSIONLLM_INLINE std::uint16_t f16_of(float number) {
         bits_of(float_of(size) + float_of(subnormal_one)) - subnormal_one;
     const std::uint32_t normal =
         (size - ((127u - 15u) << 23) + 0xFFFu + (size >> 13 & 1u)) >> 13;
-    const std::uint32_t infinite = size > infinity_bits ? 0x7E00u : 0x7C00u;
-    const std::uint32_t finite = size < least_normal ? subnormal : normal;
-    const std::uint32_t result = size >= too_large ? infinite : finite;
+    const std::uint32_t infinite =
+        select(size > infinity_bits, 0x7E00u, 0x7C00u);
+    const std::uint32_t finite = select(size < least_normal, subnormal, normal);
+    const std::uint32_t result = select(size >= too_large, infinite, finite);
     return static_cast<std::uint16_t>((bits & sign_bit) >> 16 | result);
 }
 
@@ -65,9 +74,10 @@ FUSIONLLM_INLINE float float_of_f16(std::uint16_t half) {
     const std::uint32_t infinite = normal + ((128u - 16u) << 23);
     const std::uint32_t subnormal =
         bits_of(float_of(shifted + subnormal_one) - float_of(subnormal_one));
-    const std::uint32_t size = (shifted & exponent) == exponent ? infinite
-                               : (shifted & exponent) == 0      ? subnormal
-                                                                : normal;
+    const std::uint32_t finite =
+        select((shifted & exponent) == 0, subnormal, normal);
+    const std::uint32_t size =
+        select((shifted & exponent) == exponent, infinite, finite);
     return float_of(size | (half & 0x8000u) << 16);
 }
 

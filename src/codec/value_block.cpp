@@ -41,17 +41,14 @@ struct EncodeTile {
     KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t tile) const {
         const std::uint64_t first = tile * tile_size;
         const int size = tile_count(tile, count);
-        const std::uint16_t scale =
+        const auto scale =
             detail::scale_of<bits>(detail::find_largest(values + first, size));
-        std::memcpy(scales + 2 * tile, &scale, 2);
-        const float inverse = detail::inverse_of(scale);
-        for (int begin = 0; begin < size; begin += detail::chunk) {
-            const std::uint64_t i = first + static_cast<std::uint64_t>(begin);
-            if (size - begin >= detail::chunk) {
-                encode_chunk(values + i, i, inverse, packed + i / 8 * bits);
-            } else {
-                encode_rest(i, size - begin, inverse);
-            }
+        std::memcpy(scales + 2 * tile, &scale.bf16, 2);
+        std::byte* to = packed + first / 8 * bits;
+        if (size == detail::tile && scale.bf16 != detail::not_finite) {
+            encode_whole(values + first, first, scale.inverse, to);
+        } else {
+            encode_rest(first, size, scale, to);
         }
         if (first + static_cast<std::uint64_t>(size) == count) {
             pad(scales, 2 * tile + 2, num_scale_bytes);
@@ -59,41 +56,47 @@ struct EncodeTile {
         }
     }
 
-    KOKKOS_INLINE_FUNCTION void encode_chunk(const float* from,
+    KOKKOS_INLINE_FUNCTION void encode_whole(const float* from,
                                              std::uint64_t first,
                                              float inverse,
                                              std::byte* to) const {
-        std::uint8_t integers[detail::chunk];
+        std::uint8_t integers[detail::tile];
         round(from, first, inverse, integers);
-        detail::pack_chunk<bits>(integers, to);
+        detail::pack_tile<bits>(integers, to);
     }
 
+    //! A tile that is not full, or not finite.
     KOKKOS_INLINE_FUNCTION void encode_rest(std::uint64_t first,
                                             int size,
-                                            float inverse) const {
-        float from[detail::chunk] = {};
-        std::memcpy(from, values + first, 4 * static_cast<std::size_t>(size));
-        std::uint8_t integers[detail::chunk];
-        round(from, first, inverse, integers);
-        for (int i = size; i < detail::chunk; ++i) {
+                                            const detail::TileScale& scale,
+                                            std::byte* to) const {
+        std::uint8_t integers[detail::tile] = {};
+        if (scale.bf16 != detail::not_finite) {
+            float from[detail::tile] = {};
+            std::memcpy(
+                from, values + first, 4 * static_cast<std::size_t>(size));
+            round(from, first, scale.inverse, integers);
+        }
+        for (int i = size; i < detail::tile; ++i) {
             integers[i] = 0;
         }
-        std::byte to[detail::chunk];
-        detail::pack_chunk<bits>(integers, to);
-        std::memcpy(packed + first / 8 * bits,
-                    to,
-                    static_cast<std::size_t>((size * bits + 7) / 8));
+        std::byte bytes[detail::tile];
+        detail::pack_tile<bits>(integers, bytes);
+        std::memcpy(to, bytes, static_cast<std::size_t>((size * bits + 7) / 8));
     }
 
     KOKKOS_INLINE_FUNCTION void round(const float* from,
                                       std::uint64_t first,
                                       float inverse,
                                       std::uint8_t* integers) const {
-        std::int32_t dither[detail::chunk];
         if constexpr (rounding == Rounding::stochastic) {
+            std::int32_t dither[detail::tile];
             detail::draw_dither(first, key, dither);
+            detail::round_tile<bits, rounding>(from, inverse, dither, integers);
+        } else {
+            detail::round_tile<bits, rounding>(
+                from, inverse, nullptr, integers);
         }
-        detail::round_chunk<bits, rounding>(from, inverse, dither, integers);
     }
 };
 
@@ -109,35 +112,25 @@ struct DecodeTile {
         const int size = tile_count(tile, count);
         std::uint16_t scale = 0;
         std::memcpy(&scale, scales + 2 * tile, 2);
-        const float factor = detail::float_of_bf16(scale);
-        for (int begin = 0; begin < size; begin += detail::chunk) {
-            const std::uint64_t i = first + static_cast<std::uint64_t>(begin);
-            if (size - begin >= detail::chunk) {
-                decode_chunk(packed + i / 8 * bits, factor, values + i);
-            } else {
-                decode_rest(i, size - begin, factor);
-            }
+        const std::byte* from = packed + first / 8 * bits;
+        if (size == detail::tile) {
+            decode_whole(from, detail::float_of_bf16(scale), values + first);
+            return;
         }
-    }
-
-    KOKKOS_INLINE_FUNCTION void decode_chunk(const std::byte* from,
-                                             float factor,
-                                             float* to) const {
-        std::uint8_t integers[detail::chunk];
-        detail::unpack_chunk<bits>(from, integers);
-        detail::scale_chunk<bits>(integers, factor, to);
-    }
-
-    KOKKOS_INLINE_FUNCTION void decode_rest(std::uint64_t first,
-                                            int size,
-                                            float factor) const {
-        std::byte from[detail::chunk] = {};
-        std::memcpy(from,
-                    packed + first / 8 * bits,
-                    static_cast<std::size_t>((size * bits + 7) / 8));
-        float to[detail::chunk];
-        decode_chunk(from, factor, to);
+        std::byte bytes[detail::tile] = {};
+        std::memcpy(
+            bytes, from, static_cast<std::size_t>((size * bits + 7) / 8));
+        float to[detail::tile];
+        decode_whole(bytes, detail::float_of_bf16(scale), to);
         std::memcpy(values + first, to, 4 * static_cast<std::size_t>(size));
+    }
+
+    KOKKOS_INLINE_FUNCTION void decode_whole(const std::byte* from,
+                                             float scale,
+                                             float* to) const {
+        std::uint8_t integers[detail::tile];
+        detail::unpack_tile<bits>(from, integers);
+        detail::scale_tile<bits>(integers, scale, to);
     }
 };
 

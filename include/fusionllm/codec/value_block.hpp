@@ -22,12 +22,13 @@ namespace fusionllm {
  *     int8, int4, int3    q s,        |q| <= L = 127, 7, 3
  *     int2                (2q + 1) s, |2q + 1| <= L = 3
  *
- * s = max|x| / L, rounded up to bf16, and 2^-126 at least; 0 where all are 0.
- * (It is rounded down where L s would be infinite.) Two bits have no zero: on
- * numbers like normal ones four levels have half of the mean square error that
- * three have, and stochastic rounding is unbiased with both.
+ * s is the least bf16 with L s >= max|x| that is 2^-100 or more; 0 where all
+ * are 0. Two bits have no zero: on numbers like normal ones four levels have
+ * half of the mean square error that three have, and stochastic rounding is
+ * unbiased with both.
  *
- * nearest: of t = x * (1 / s) in f32, halves away from zero (int2: towards the
+ * nearest: of t = x * (1 / s) in f32 (of x * (L / max|x|) where L s would be
+ * infinite; then s is the bf16 below), halves away from zero (int2: towards the
  * larger). stochastic: to the level below or above, with probabilities such
  * that the mean is t, to 2^-16 of a level; a level stays what it is. The bits
  * are those of `philox` with counter i / 8 and `random_key`: of word i % 8 / 2
