@@ -27,12 +27,13 @@ namespace fusionllm {
  * half of the mean square error that three have, and stochastic rounding is
  * unbiased with both.
  *
- * nearest: of t = x * (1 / s) in f32 (of x * (L / max|x|) where L s would be
- * infinite; then s is the bf16 below), halves away from zero (int2: towards the
- * larger). stochastic: to the level below or above, with probabilities such
- * that the mean is t, to 2^-16 of a level; a level stays what it is. The bits
- * are those of `philox` with counter i / 8 and `random_key`: of word i % 8 / 2
- * element i takes the lower (even i) or upper half, without its last bit.
+ * Rounded is t = x * (1 / s) in f32, cut off at 2^-23 of a step between levels
+ * (x * (L / max|x|) where L s would be infinite: then s is the bf16 below).
+ * nearest: halves away from zero (int2: towards the larger). stochastic: to the
+ * level below or above, with probabilities such that the mean is t, to 2^-16 of
+ * a step; a level stays what it is. The bits are those of `philox` with counter
+ * i / 8 and `random_key`: of word i % 8 / 2 element i takes the lower (even i)
+ * or upper half, without its last bit.
  *
  * A tile in which a number is infinite or NaN has the scale NaN: all of it
  * decodes to NaN, so that nobody misses it.
