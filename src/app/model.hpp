@@ -7,7 +7,8 @@
 namespace fusionllm {
 
 //! The model of the input, whichever kind, for its micro-batches, whose number
-//! must have been chosen.
+//! must have been chosen; rewritten if compression's rule is "cut". Throws
+//! `InputError` if it cannot be cut there.
 OpGraph make_model(const RunInput& input);
 
 //! Throws `InputError` for a model that can be planned but not yet trained.

@@ -63,6 +63,15 @@ struct CompressionSection {
     CompressionOptions options;
     //! Steps between new bases of subspace codecs.
     std::int64_t basis_every = 50;
+    //! Steps between measurements of what fences do; 0 = never.
+    std::int64_t measure_every = 50;
+    //! Whether evaluations go through the codecs: "on", "off" or "both".
+    std::string evaluate = "on";
+    //! A plan whose fences are taken, whatever the stages; empty: the rule's.
+    std::filesystem::path fences;
+    //! Of rule "cut": the op or block after which the model starts again.
+    std::string cut_after;
+    std::string restart = "embedding";  //!< or "zeros"
 
     friend bool operator==(const CompressionSection&,
                            const CompressionSection&) = default;

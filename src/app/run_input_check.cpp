@@ -180,6 +180,12 @@ void check_compression(const RunInput& input, const FindPlace& place) {
                        place("compression", problem.key),
                        problem.key,
                        problem.text);
+    FUSIONLLM_VALIDATE(
+        input.compression.options.rule != "cut" ||
+            !input.compression.cut_after.empty(),
+        "{}: 'cut_after' in [compression] is missing for rule = \"cut\"; "
+        "name the block or op before the cut, such as \"h.1\"",
+        place("compression", "cut_after"));
 }
 
 void check_file(const std::filesystem::path& file,
@@ -221,6 +227,7 @@ void check_files(const RunInput& input, const FindPlace& place) {
         }
     }
     check_file(input.plan.file, "plan", "file", place);
+    check_file(input.compression.fences, "compression", "fences", place);
     check_file(
         input.compression.options.replay, "compression", "replay", place);
 }

@@ -202,6 +202,26 @@ void visit_compression(Input& input, Visitor& visitor) {
                 input.compression.basis_every,
                 some_count,
                 "Steps between new bases of subspace codecs.");
+    visitor.key("measure_every",
+                input.compression.measure_every,
+                any_count,
+                "Steps between measurements of their errors; 0 = never.");
+    visitor.key("evaluate",
+                input.compression.evaluate,
+                Choices{{"on", "off", "both"}},
+                "Whether evaluations go through the codecs.");
+    visitor.key("fences",
+                input.compression.fences,
+                Any{},
+                "A plan whose fences to take; \"\" = the rule's.");
+    visitor.key("cut_after",
+                input.compression.cut_after,
+                Any{},
+                "For rule \"cut\": the block or op before it, like \"h.1\".");
+    visitor.key("restart",
+                input.compression.restart,
+                Choices{{"embedding", "zeros"}},
+                "For rule \"cut\": what the ops after it begin with.");
 }
 
 template <class Input, class Visitor>

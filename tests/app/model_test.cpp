@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "fusionllm/graph/restart.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "message_of.hpp"
@@ -65,6 +66,33 @@ TEST(Model, is_built_for_micro_batches) {
                            .image = 32,
                            .stem = ResnetStem::cifar},
                           8));
+}
+
+TEST(Model, starts_again_after_a_cut) {
+    const auto make = [](const std::string& restart) {
+        return make_model(parse("layers = 3",
+                                {"compression.rule=cut",
+                                 "compression.cut_after=h.1",
+                                 "compression.restart=" + restart}));
+    };
+
+    const OpGraph whole = make_model(parse("layers = 3", {}));
+
+    EXPECT_EQ(
+        make("embedding"),
+        restart_at(whole, find_cut(whole, "h.1"), RestartKind::embedding));
+    EXPECT_EQ(make("zeros"),
+              restart_at(whole, find_cut(whole, "h.1"), RestartKind::zeros));
+}
+
+TEST(Model, says_where_it_cannot_be_cut) {
+    const RunInput input = parse(
+        "layers = 3", {"compression.rule=cut", "compression.cut_after=h.3"});
+
+    EXPECT_EQ(message_of<InputError>([&] { make_model(input); }),
+              "'cut_after' = \"h.3\" in [compression], of rule = \"cut\": "
+              "the graph 'gpt2' has no op 'h.3', nor ops that begin with "
+              "'h.3.'");
 }
 
 TEST(Model, of_images_needs_no_text) {

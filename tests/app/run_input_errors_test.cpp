@@ -183,6 +183,9 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
         {synthetic + "[compression]\nrule = 'paper'\ncodec = 'int4'",
          "inputs/x.toml:4: 'codec' in [compression]: rule = \"paper\" has a "
          "codec of its own; leave it out, or choose rule = \"bottleneck\""},
+        {synthetic + "[compression]\nrule = 'cut'",
+         "inputs/x.toml: 'cut_after' in [compression] is missing for rule = "
+         "\"cut\"; name the block or op before the cut, such as \"h.1\""},
         {synthetic + "[compression]\nrule = 'cut'\ncodec = 'int4'",
          "inputs/x.toml:4: 'codec' in [compression]: nothing is encoded with "
          "rule = \"cut\"; leave it out"},

@@ -128,6 +128,8 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"compression.adapt", {"on", "compression.rule=adaptive"}},
         {"compression.replay", {"choices.txt", "compression.rule=none"}},
         {"compression.basis_every", {"10", "compression.rule=none"}},
+        {"compression.cut_after", {"h.1", "compression.rule=none"}},
+        {"compression.restart", {"zeros", "compression.rule=none"}},
         {"network.mode", {"emulated"}},
     };
     // These have one value only, or none that stays in a resolved input.
