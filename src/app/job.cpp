@@ -96,7 +96,8 @@ PlanRequest make_plan_request(const RunInput& input) {
         input.plan.device_order == "random" ? DeviceOrder::random
                                             : DeviceOrder::given,
         static_cast<std::uint64_t>(input.run.seed),
-        is_described(input.topology.spec) ? DeviceUse::any : DeviceUse::all};
+        is_described(input.topology.spec) ? DeviceUse::any : DeviceUse::all,
+        input.compression.options};
 }
 
 PlannedStep plan_job(const RunInput& input, const Job& job) {

@@ -66,6 +66,7 @@ CostModel::CostModel(const OpGraph& graph,
     }
     add_parameters(graph);
     add_cuts(graph);
+    add_values(graph);
     for (const DeviceKind& kind : kinds_) {
         add_kind(graph, workload, kind);
     }
@@ -126,6 +127,43 @@ void CostModel::add_cuts(const OpGraph& graph) {
     }
 }
 
+void CostModel::add_values(const OpGraph& graph) {
+    std::vector<std::vector<CutValue>> begins(cuts_.size() + 1);
+    std::vector<std::size_t> end_of_value(graph.values().size(), 0);
+    for (std::size_t v = 0; v < graph.values().size(); ++v) {
+        const ValueId id(static_cast<std::uint32_t>(v));
+        const auto producer = graph.producer(id);
+        const TensorType& type = graph.value(id).type;
+        if (!producer || graph.users(id).empty() || type.dtype != DType::f32 ||
+            num_elements(type) == 0 || !graph.has_gradient(id)) {
+            continue;
+        }
+        const MatrixShape shape = shape_of(graph, id);
+        const auto known = std::ranges::find(shapes_, shape);
+        begins[producer->get() + 1].push_back(
+            {id, static_cast<std::uint32_t>(known - shapes_.begin())});
+        if (known == shapes_.end()) {
+            shapes_.push_back(shape);
+        }
+        end_of_value[v] = graph.users(id).back().get() + 1;
+    }
+    std::vector<CutValue> now;
+    for (std::size_t i = 0; i < cuts_.size(); ++i) {
+        first_value_.push_back(cut_values_.size());
+        std::erase_if(now, [&](const CutValue& value) {
+            return end_of_value[value.value.get()] <= i;
+        });
+        for (const CutValue& value : begins[i]) {
+            if (end_of_value[value.value.get()] > i) {
+                now.push_back(value);
+            }
+        }
+        std::ranges::sort(now, {}, &CutValue::value);
+        cut_values_.insert(cut_values_.end(), now.begin(), now.end());
+    }
+    first_value_.push_back(cut_values_.size());
+}
+
 void CostModel::add_kind(const OpGraph& graph,
                          const Workload& workload,
                          const DeviceKind& kind) {
@@ -140,7 +178,16 @@ void CostModel::add_kind(const OpGraph& graph,
     }
     sums.copy_bytes_per_s = rate(kind, kind.copy_bytes_per_s, copy_passes);
     sums.update_bytes_per_s = rate(kind, kind.update_bytes_per_s, adamw_passes);
+    constexpr auto products = static_cast<std::size_t>(OpKind::contraction);
+    sums.product_flops_per_s =
+        kind.flops_per_s * kind.forward_efficiency[products];
     sums_.push_back(std::move(sums));
+}
+
+double CostModel::codec_s(DeviceId device, const CodecWork& work) const {
+    const KindSums& sums = sums_[kind_of_device_[device.get()]];
+    return work.copied_bytes / sums.copy_bytes_per_s +
+           (work.flops > 0 ? work.flops / sums.product_flops_per_s : 0);
 }
 
 double CostModel::forward_s(DeviceId device, OpRange ops) const {
@@ -223,7 +270,63 @@ std::int64_t CostModel::parameters(OpRange ops) const {
     return std::llround(elements);
 }
 
+const MatrixShape& CostModel::shape_of_fence(const Fence& fence) const {
+    const auto values = values_at(fence.cut);
+    const auto found =
+        std::ranges::lower_bound(values, fence.value, {}, &CutValue::value);
+    FUSIONLLM_EXPECTS(found != values.end() && found->value == fence.value);
+    return shapes_[found->shape];
+}
+
+void CostModel::add_fence(const Placement& placement,
+                          const Fence& fence,
+                          StepCosts& costs) const {
+    const auto& stages = placement.stages;
+    const MatrixShape& shape = shape_of_fence(fence);
+    // The stage that the cut ends, or the one that it is in.
+    const auto s = static_cast<std::size_t>(
+        std::ranges::lower_bound(
+            stages, fence.cut, {}, [](const auto& x) { return x.ops.end; }) -
+        stages.begin());
+    const bool is_inside = stages[s].ops.end != fence.cut;
+    const std::size_t t = is_inside ? s : s + 1;
+    const DeviceId sender = stages[s].devices.at(0);
+    const DeviceId receiver = stages[t].devices.at(0);
+    const auto forward = Direction::forward;
+    const auto backward = Direction::backward;
+    costs.stages[s].forward_s +=
+        codec_s(sender, encode_work(fence.codec, shape, forward));
+    costs.stages[t].forward_s +=
+        codec_s(receiver, decode_work(fence.codec, shape, forward));
+    costs.stages[t].backward_s +=
+        codec_s(receiver, encode_work(fence.codec, shape, backward));
+    costs.stages[s].backward_s +=
+        codec_s(sender, decode_work(fence.codec, shape, backward));
+    if (is_inside) {
+        return;
+    }
+    // In place of the dense messages and their copies.
+    const CodecPair pair = resolve(fence.codec, shape);
+    const auto dense = static_cast<double>(header_bytes + 4 * shape.size());
+    for (StageSeconds* stage : {&costs.stages[s], &costs.stages[t]}) {
+        const DeviceId device = stage == &costs.stages[s] ? sender : receiver;
+        const double copy_s = codec_s(device, {dense, 0});
+        stage->forward_s -= copy_s;
+        stage->backward_s -= copy_s;
+    }
+    costs.forward[s].bytes[0] +=
+        static_cast<double>(encoded_message_bytes(pair.forward, shape)) - dense;
+    costs.backward[s].bytes[0] +=
+        static_cast<double>(encoded_message_bytes(pair.backward, shape)) -
+        dense;
+}
+
 StepCosts CostModel::step_costs(const Placement& placement) const {
+    return step_costs(placement, {});
+}
+
+StepCosts CostModel::step_costs(const Placement& placement,
+                                std::span<const Fence> fences) const {
     StepCosts costs;
     const auto& stages = placement.stages;
     for (std::size_t s = 0; s < stages.size(); ++s) {
@@ -239,6 +342,16 @@ StepCosts CostModel::step_costs(const Placement& placement) const {
             costs.backward.push_back({next, device, {cut.backward_bytes}});
         }
     }
+    for (const Fence& fence : fences) {
+        add_fence(placement, fence, costs);
+    }
+    add_exchange(placement, costs);
+    return costs;
+}
+
+void CostModel::add_exchange(const Placement& placement,
+                             StepCosts& costs) const {
+    const auto& stages = placement.stages;
     const auto stage_of = [&](std::size_t op) {
         return std::ranges::upper_bound(
                    stages, op, {}, [](const auto& s) { return s.ops.end; }) -
@@ -268,7 +381,6 @@ StepCosts CostModel::step_costs(const Placement& placement) const {
             }
         }
     }
-    return costs;
 }
 
 }  // namespace fusionllm

@@ -143,7 +143,13 @@ double estimate_step_s(const CostModel& model,
             return std::numeric_limits<double>::infinity();
         }
     }
-    return analytic_step_s(model.step_costs(placement),
+    std::vector<Fence> fences;
+    if (options.rule != nullptr) {
+        fences = options.rule->choose(
+            placement,
+            {options.objective, LinkTime::busy, options.micro_batches});
+    }
+    return analytic_step_s(model.step_costs(placement, fences),
                            model.network(),
                            options.micro_batches,
                            options.objective);

@@ -6,6 +6,7 @@
 
 #include <fmt/ranges.h>
 
+#include "fusionllm/plan/fence_rule.hpp"
 #include "fusionllm/plan/local_search.hpp"
 #include "fusionllm/plan/make_plan.hpp"
 #include "fusionllm/plan/schedule_depth.hpp"
@@ -31,9 +32,13 @@ struct ScheduleChoice {
     std::vector<int> in_flight;  // as in `Plan`
 };
 
-//! A placement, how it is scheduled and what that takes.
+// Stronger codecs have to make the step that much shorter.
+constexpr double least_gain_of_codecs = 0.98;
+
+//! A placement, how it is compressed and scheduled, and what that takes.
 struct Candidate {
     Placement placement;
+    std::vector<Fence> fences;
     ScheduleChoice schedule;
     double step_s = infinity;
 };
@@ -49,16 +54,14 @@ std::vector<int> memory_limits(const CostModel& model,
 
 class PlanSearch {
 public:
-    PlanSearch(const CostModel& model, const PlanRequest& request)
-        : model_(model), request_(request) {}
+    PlanSearch(const CostModel& model,
+               const PlanRequest& request,
+               const FenceRule& rule)
+        : model_(model), request_(request), rule_(rule) {}
 
     //! Simulate the placement under a schedule that the request names.
     void offer(const Placement& placement, const std::string& schedule) {
-        Candidate candidate = time(placement, schedule);
-        if (candidate.step_s < best_.step_s * least_gain) {
-            best_ = std::move(candidate);
-            best_request_ = schedule;
-        }
+        offer(time(placement, schedule), schedule);
     }
 
     //! Move cuts of the best one, simulating each.
@@ -70,20 +73,63 @@ public:
             best_.placement,
             model_.num_devices(),
             [this](const Placement& placement) {
-                offer(placement, best_request_);
-                return time(placement, best_request_).step_s;
+                const std::string schedule = best_request_;
+                Candidate candidate = time(placement, schedule);
+                const double step_s = candidate.step_s;
+                offer(std::move(candidate), schedule);
+                return step_s;
             },
-            static_cast<std::size_t>(search_budget / messages / 2));
+            static_cast<std::size_t>(search_budget / messages /
+                                     (rule_.has_codecs() ? 3 : 1)));
     }
 
     const Candidate& best() const { return best_; }
 
 private:
+    void offer(Candidate candidate, const std::string& schedule) {
+        if (candidate.step_s < best_.step_s * least_gain) {
+            best_ = std::move(candidate);
+            best_request_ = schedule;
+        }
+    }
+
+    //! With the fences of the rule that suit the schedule best.
     Candidate time(const Placement& placement,
                    const std::string& schedule) const {
+        FenceTask task{
+            schedule == "gpipe" ? Objective::sweeps : Objective::interleaved,
+            LinkTime::busy,
+            request_.micro_batches};
+        Candidate best =
+            time(placement, schedule, rule_.choose(placement, task));
+        if (!rule_.has_target() || best.step_s == infinity) {
+            return best;
+        }
+        if (schedule == "1f1b") {
+            task.link_time = LinkTime::whole;
+            auto fences = rule_.choose(placement, task);
+            if (fences != best.fences) {
+                Candidate other = time(placement, schedule, std::move(fences));
+                if (other.step_s < best.step_s * least_gain_of_codecs) {
+                    best = std::move(other);
+                }
+            }
+        }
+        if (!best.fences.empty()) {
+            Candidate dense = time(placement, schedule, {});
+            if (dense.step_s <= best.step_s) {
+                return dense;
+            }
+        }
+        return best;
+    }
+
+    Candidate time(const Placement& placement,
+                   const std::string& schedule,
+                   std::vector<Fence> fences) const {
         const auto limits = memory_limits(model_, placement);
-        const StepCosts costs = model_.step_costs(placement);
-        Candidate candidate{placement, {}, infinity};
+        Candidate candidate{placement, std::move(fences), {}, infinity};
+        const StepCosts costs = model_.step_costs(placement, candidate.fences);
         const auto num_stages = static_cast<int>(placement.stages.size());
         if (request_.partition == "op_fence" &&
             request_.use == DeviceUse::all &&
@@ -117,6 +163,7 @@ private:
 
     const CostModel& model_;
     const PlanRequest& request_;
+    const FenceRule& rule_;
     Candidate best_;
     std::string best_request_;
 };
@@ -154,6 +201,7 @@ private:
 Placements place(const CostModel& model,
                  const PlanRequest& request,
                  const std::vector<std::string>& schedules,
+                 const FenceRule& rule,
                  std::optional<InputError>& problem) {
     Placements placements;
     std::vector<PlannerOptions> done;
@@ -163,6 +211,7 @@ Placements place(const CostModel& model,
         options.device_order = request.device_order;
         options.seed = request.seed;
         options.use = request.use;
+        options.rule = rule.has_codecs() ? &rule : nullptr;
         if (std::ranges::find(done, options) != done.end()) {
             continue;
         }
@@ -204,7 +253,7 @@ const std::vector<std::string>& schedule_request_names() {
 }
 
 PlannedStep simulate_plan(const Plan& plan, const CostModel& model) {
-    PlannedStep step{plan, model.step_costs(plan.placement), {}};
+    PlannedStep step{plan, model.step_costs(plan.placement, plan.fences), {}};
     step.timeline = simulate(make_schedule(plan), step.costs, model.network());
     return step;
 }
@@ -217,9 +266,11 @@ PlannedStep choose_plan(const OpGraph& graph,
                        "a step has {} micro-batches; it needs at least one",
                        request.micro_batches);
     const auto schedules = schedules_of(request);
-    PlanSearch search(model, request);
+    const FenceRule rule(model, request.compression, ErrorTable());
+    PlanSearch search(model, request, rule);
     std::optional<InputError> problem;
-    const Placements placements = place(model, request, schedules, problem);
+    const Placements placements =
+        place(model, request, schedules, rule, problem);
     for (const Placement& placement : placements.all()) {
         for (const std::string& schedule : schedules) {
             search.offer(placement, schedule);
@@ -236,13 +287,15 @@ PlannedStep choose_plan(const OpGraph& graph,
         search.improve();
     }
     const Candidate& best = search.best();
-    return simulate_plan(assemble_plan(graph,
-                                       topology,
-                                       best.placement,
-                                       best.schedule.name,
-                                       request.micro_batches,
-                                       best.schedule.in_flight),
-                         model);
+    Plan plan = assemble_plan(graph,
+                              topology,
+                              best.placement,
+                              best.schedule.name,
+                              request.micro_batches,
+                              best.schedule.in_flight);
+    plan.fences = best.fences;
+    validate(plan.fences, graph);
+    return simulate_plan(plan, model);
 }
 
 }  // namespace fusionllm

@@ -239,7 +239,30 @@ TEST(PlanTextTest, reads_what_people_write) {
                     "gpipe",
                     4,
                     {},
-                    {{"lyon", {DeviceId(0)}}}}));
+                    {{"lyon", {DeviceId(0)}}},
+                    {}}));
+}
+
+TEST(PlanTextTest, keeps_the_fences) {
+    Plan plan = make_small_plan(make_chain(10));
+    EXPECT_EQ(to_text(plan).find("fence"), std::string::npos);
+    const char* codecs[] = {"int4/int3s",
+                            "fp32/bf16",
+                            "top_k(33.3,int4)",
+                            "top_k_row(8,int8)+feedback",
+                            "subspace(16,int4)",
+                            "paper(303.25)"};
+    for (std::size_t i = 0; i < std::size(codecs); ++i) {
+        plan.fences.push_back({3 + i,
+                               ValueId(static_cast<std::uint32_t>(2 + i)),
+                               parse_codec_choice(codecs[i], 1)});
+    }
+
+    const std::string text = to_text(plan);
+
+    EXPECT_NE(text.find("\nfence 3 value 2 int4/int3s\n"), std::string::npos)
+        << text;
+    EXPECT_EQ(parse_plan(text, "plan.txt"), plan);
 }
 
 struct BadLine {
@@ -282,6 +305,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadLine{"graph ee", "a second time, after line 1"},
         BadLine{"schedule gpip", "did you mean 'gpipe'"},
         BadLine{"schedule gpipe 7", "'7' is too much"},
+        BadLine{"fence 3 value 2 int5", "there is no codec 'int5'"},
+        BadLine{"fence 3 value", "the line ends where"},
+        BadLine{"fenc 3 value 2 int4", "did you mean 'fence'"},
         BadLine{"group lyon devices 0", "in double quotes"},
         BadLine{"group \"lyon devices 0", "are not closed"}));
 

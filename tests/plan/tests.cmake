@@ -1,4 +1,5 @@
 fusionllm_add_test(plan/device_groups_test.cpp)
+fusionllm_add_test(plan/fence_rule_test.cpp)
 fusionllm_add_test(plan/op_fence_test.cpp)
 fusionllm_add_test(plan/partition_test.cpp)
 fusionllm_add_test(plan/plan_test.cpp)

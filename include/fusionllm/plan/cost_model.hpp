@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "fusionllm/cost/op_seconds.hpp"
 #include "fusionllm/graph/slice.hpp"
+#include "fusionllm/plan/codec_cost.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/plan/step_costs.hpp"
 #include "fusionllm/topology/network.hpp"
@@ -17,6 +19,14 @@ struct CutCost {
     double backward_bytes = 0;  //!< gradients of those that have one
 
     friend bool operator==(const CutCost&, const CutCost&) = default;
+};
+
+//! A value that crosses a cut and can be compressed there.
+struct CutValue {
+    ValueId value{0};
+    std::uint32_t shape = 0;  //!< position in `CostModel::shapes`
+
+    friend bool operator==(const CutValue&, const CutValue&) = default;
 };
 
 /*!
@@ -45,8 +55,19 @@ public:
 
     //! The cut before op `position`; nothing crosses at 0 and at `num_ops()`.
     const CutCost& cut(std::size_t position) const { return cuts_[position]; }
-    //! Of one micro-batch, decoding what comes in and encoding what goes out
-    //! included; what once a step costs is left out.
+    //! The values of `compressible_values` at the cut, ascending.
+    std::span<const CutValue> values_at(std::size_t position) const {
+        return std::span(cut_values_)
+            .subspan(first_value_[position],
+                     first_value_[position + 1] - first_value_[position]);
+    }
+    //! Every shape of those values once.
+    const std::vector<MatrixShape>& shapes() const { return shapes_; }
+    //! How long that takes on the device.
+    double codec_s(DeviceId device, const CodecWork& work) const;
+
+    //! Dense, of one micro-batch, decoding what comes in and encoding what goes
+    //! out included; what once a step costs is left out.
     double forward_s(DeviceId device, OpRange ops) const;
     double backward_s(DeviceId device, OpRange ops) const;
     //! The optimizer's update of the ops' parameters, once a step.
@@ -80,8 +101,18 @@ public:
         return flops_before_[ops.end] - flops_before_[ops.begin];
     }
 
-    //! Everything that one step of the placement costs, as it is estimated.
+    //! Everything that one step of the placement costs, as it is estimated;
+    //! all values are dense.
     StepCosts step_costs(const Placement& placement) const;
+
+    /*!
+     * The same with these fences, ascending as in a valid plan. A message of a
+     * fence is as long as its codec makes it; where both sides share a stage it
+     * is encoded and decoded there. A steady step: the bases that subspaces
+     * send now and then are left out.
+     */
+    StepCosts step_costs(const Placement& placement,
+                         std::span<const Fence> fences) const;
 
 private:
     struct KindSums {
@@ -89,6 +120,7 @@ private:
         std::vector<double> backward_before;  // the same
         double copy_bytes_per_s;              // encode, decode; infinite: free
         double update_bytes_per_s;            // of AdamW; infinite: free
+        double product_flops_per_s;           // of matrix products
     };
     struct SharedUses {
         std::vector<std::size_t> ops;  // ascending
@@ -98,10 +130,16 @@ private:
 
     void add_parameters(const OpGraph& graph);
     void add_cuts(const OpGraph& graph);
+    void add_values(const OpGraph& graph);
     void add_kind(const OpGraph& graph,
                   const Workload& workload,
                   const DeviceKind& kind);
     double largest_output(OpRange ops) const;
+    const MatrixShape& shape_of_fence(const Fence& fence) const;
+    void add_fence(const Placement& placement,
+                   const Fence& fence,
+                   StepCosts& costs) const;
+    void add_exchange(const Placement& placement, StepCosts& costs) const;
     //! Of the shared parameters that the ops use: uses beyond the first, and
     //! values that a prefix sum would count once a use.
     template <class Function>
@@ -111,8 +149,11 @@ private:
     std::vector<DeviceKind> kinds_;
     std::vector<std::uint32_t> kind_of_device_;
     double state_bytes_;
-    std::vector<KindSums> sums_;  // by kind
-    std::vector<CutCost> cuts_;   // by position, 0 to num_ops
+    std::vector<KindSums> sums_;            // by kind
+    std::vector<CutCost> cuts_;             // by position, 0 to num_ops
+    std::vector<CutValue> cut_values_;      // by position, then value
+    std::vector<std::size_t> first_value_;  // by position, and the end
+    std::vector<MatrixShape> shapes_;
     std::vector<double> flops_before_;
     std::vector<double> saved_before_;
     std::vector<double> elements_before_;  // parameters with a single use

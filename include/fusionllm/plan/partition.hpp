@@ -6,6 +6,7 @@
 
 #include "fusionllm/plan/contiguous_partition.hpp"
 #include "fusionllm/plan/cost_model.hpp"
+#include "fusionllm/plan/fence_rule.hpp"
 
 namespace fusionllm {
 
@@ -20,6 +21,8 @@ struct PlannerOptions {
     DeviceOrder device_order = DeviceOrder::given;
     std::uint64_t seed = 1;
     DeviceUse use = DeviceUse::any;
+    //! Compresses what crosses between stages; none: all is dense.
+    const FenceRule* rule = nullptr;
 
     friend bool operator==(const PlannerOptions&,
                            const PlannerOptions&) = default;
@@ -83,8 +86,9 @@ Placement partition(const std::string& name,
                     const CostModel& model,
                     const PlannerOptions& options);
 
-//! `analytic_step_s` of the placement; infinite if a stage does not fit its
-//! device, or if all devices are to be used and one is not.
+//! `analytic_step_s` of the placement with the rule's fences; infinite if a
+//! stage does not fit its device, or if all devices are to be used and one is
+//! not.
 double estimate_step_s(const CostModel& model,
                        const Placement& placement,
                        const PlannerOptions& options);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "fusionllm/plan/compression.hpp"
 #include "fusionllm/plan/partition.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/sim/timeline.hpp"
@@ -20,6 +21,7 @@ struct PlanRequest {
     DeviceOrder device_order = DeviceOrder::given;
     std::uint64_t seed = 1;
     DeviceUse use = DeviceUse::any;  //!< of "op_fence"
+    CompressionOptions compression{};
 
     friend bool operator==(const PlanRequest&, const PlanRequest&) = default;
 };
@@ -41,8 +43,13 @@ struct PlannedStep {
  * "op_fence" looks at its placements for each kind of schedule and at all
  * baselines, under each schedule, then moves cuts of the best while the
  * simulator says that this helps; so it is never slower than a baseline with
- * any of the schedules. Throws `InputError` for unknown names, and when nothing
- * fits: which stage needs what, and what to try.
+ * any of the schedules.
+ *
+ * Placements are made, and simulated, with the fences that the rule of
+ * `compression` gives them. Where the rule looks at links they are dense if
+ * that is as fast, and compressed so far that latencies are hidden, too, only
+ * if the step gains by it. Throws `InputError` for unknown names, and when
+ * nothing fits: which stage needs what, and what to try.
  */
 PlannedStep choose_plan(const OpGraph& graph,
                         const CostModel& model,

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "fusionllm/graph/op_graph.hpp"
+#include "fusionllm/wire/codec_choice.hpp"
+
+namespace fusionllm {
+
+/*!
+ * Relative L2 error, ||x - decoded|| / ||x||, that a codec typically makes:
+ * what is assumed until it was measured. The quantisers' figures are those of
+ * normal numbers with a scale for 128 of them; those of top-k and subspace are
+ * round ones of ours that order codecs as a study of a small GPT did (which
+ * ranked them by the loss of the trained model, not by this error): at equal
+ * bytes quantisers are best while they shrink enough, then top-k up to a byte
+ * ratio of 16, a subspace from 32 on.
+ *
+ *     fp32 0   bf16 0.002   fp16 0.0002   int8 0.006   int4 0.1   int3 0.18
+ *     int2 0.42; stochastic rounding: sqrt(2) times that
+ *     top_k      keeps ratio^-0.3 of the squares (a row's own: ratio^-0.25)
+ *     subspace   keeps 0.75 ratio^-0.12 of the squares
+ *
+ * What is kept has the error of its numbers besides.
+ */
+double prior_error(const CodecChoice& choice, Direction direction);
+
+//! The error of one codec at one fence and direction, as it was measured.
+struct MeasuredError {
+    std::size_t cut = 0;
+    ValueId value{0};
+    Direction direction = Direction::forward;
+    CodecChoice codec;
+    double error = 0;
+
+    friend bool operator==(const MeasuredError&,
+                           const MeasuredError&) = default;
+};
+
+/*!
+ * Errors of codecs at fences: as measured where they were, else the prior times
+ * what codecs of the same kind turned out to make there (the geometric mean of
+ * measured over prior), else the prior. At most 1.
+ */
+class ErrorTable {
+public:
+    ErrorTable() = default;
+    //! The last of equal entries counts.
+    explicit ErrorTable(std::vector<MeasuredError> measured);
+
+    //! Whether anything was measured of the value there.
+    bool has_any(std::size_t cut, ValueId value) const;
+    double error(std::size_t cut,
+                 ValueId value,
+                 Direction direction,
+                 const CodecChoice& choice) const;
+    const std::vector<MeasuredError>& measured() const { return measured_; }
+
+    friend bool operator==(const ErrorTable&, const ErrorTable&) = default;
+
+private:
+    std::vector<MeasuredError> measured_;  // by (cut, value)
+};
+
+}  // namespace fusionllm

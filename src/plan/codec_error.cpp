@@ -1,0 +1,124 @@
+#include "fusionllm/plan/codec_error.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace fusionllm {
+namespace {
+
+double number_error(const ValueChoice& values) {
+    double error = 0;
+    switch (values.format) {
+        case ValueFormat::native:
+        case ValueFormat::f32:
+            return 0;
+        case ValueFormat::bf16:
+            return 0.002;
+        case ValueFormat::f16:
+            return 0.0002;
+        case ValueFormat::int8:
+            error = 0.006;
+            break;
+        case ValueFormat::int4:
+            error = 0.1;
+            break;
+        case ValueFormat::int3:
+            error = 0.18;
+            break;
+        case ValueFormat::int2:
+            error = 0.42;
+            break;
+    }
+    return values.rounding == Rounding::stochastic ? std::sqrt(2.0) * error
+                                                   : error;
+}
+
+//! The share of the squares that is sent.
+double kept_squares(const CodecChoice& choice) {
+    const double ratio = choice.element_ratio;
+    switch (choice.id) {
+        case CodecId::dense:
+        case CodecId::quantised:
+            return 1;
+        case CodecId::subspace:
+            return 0.75 * std::pow(ratio, -0.12);
+        case CodecId::top_k:
+        case CodecId::masked:
+        case CodecId::paper_top_k:
+            break;
+    }
+    return std::pow(ratio, choice.selection == Selection::row ? -0.25 : -0.3);
+}
+
+std::pair<std::size_t, ValueId> key_of(const MeasuredError& entry) {
+    return {entry.cut, entry.value};
+}
+
+//! Codecs whose errors go up and down together.
+bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
+    const auto& values = [&](const CodecChoice& choice) -> const ValueChoice& {
+        return direction == Direction::forward ? choice.forward
+                                               : choice.backward;
+    };
+    const auto kind = [&](const CodecChoice& choice) {
+        const bool has_all =
+            choice.id == CodecId::dense || choice.id == CodecId::quantised;
+        return !has_all                            ? choice.id
+               : has_scales(values(choice).format) ? CodecId::quantised
+                                                   : CodecId::dense;
+    };
+    return kind(a) == kind(b) && a.selection == b.selection;
+}
+
+}  // namespace
+
+double prior_error(const CodecChoice& choice, Direction direction) {
+    const double error = number_error(
+        direction == Direction::forward ? choice.forward : choice.backward);
+    const double kept = kept_squares(choice);
+    return std::sqrt(1 - kept + kept * error * error);
+}
+
+ErrorTable::ErrorTable(std::vector<MeasuredError> measured)
+    : measured_(std::move(measured)) {
+    std::ranges::stable_sort(measured_, {}, key_of);
+}
+
+bool ErrorTable::has_any(std::size_t cut, ValueId value) const {
+    return std::ranges::binary_search(
+        measured_, std::pair(cut, value), {}, key_of);
+}
+
+double ErrorTable::error(std::size_t cut,
+                         ValueId value,
+                         Direction direction,
+                         const CodecChoice& choice) const {
+    const double prior = prior_error(choice, direction);
+    const auto range =
+        std::ranges::equal_range(measured_, std::pair(cut, value), {}, key_of);
+    std::optional<double> exact;
+    double log_sum = 0;
+    int num_alike = 0;
+    for (const MeasuredError& entry : range) {
+        if (entry.direction != direction) {
+            continue;
+        }
+        if (entry.codec == choice) {
+            exact = entry.error;
+        }
+        const double expected = prior_error(entry.codec, direction);
+        if (is_alike(entry.codec, choice, direction) && entry.error > 0 &&
+            expected > 0) {
+            log_sum += std::log(entry.error / expected);
+            ++num_alike;
+        }
+    }
+    if (exact) {
+        return std::min(1.0, *exact);
+    }
+    return std::min(
+        1.0, num_alike == 0 ? prior : prior * std::exp(log_sum / num_alike));
+}
+
+}  // namespace fusionllm
