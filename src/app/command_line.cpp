@@ -180,6 +180,12 @@ struct CommandLine {
             ->capture_default_str();
         command->add_option("--seed", generate.seed, "of the draws")
             ->capture_default_str();
+        command
+            ->add_option("--codec",
+                         generate.codec,
+                         "\"on\": through the fences of the training; \"off\"")
+            ->check(CLI::IsMember({"on", "off"}))
+            ->capture_default_str();
         command->callback(
             [this] { run_once([this] { return run_generate(generate); }); });
     }

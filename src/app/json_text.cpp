@@ -14,7 +14,8 @@ std::string number(double value) {
 
 }  // namespace
 
-std::string to_json(const StepMetrics& metrics) {
+std::string to_json(const StepMetrics& metrics,
+                    const std::vector<FenceLine>& fences) {
     std::string json = fmt::format(
         R"({{"step":{},"loss":{},"learning_rate":{},"grad_norm":{},)"
         R"("step_s":{},"tokens_per_s":{})",
@@ -28,6 +29,10 @@ std::string to_json(const StepMetrics& metrics) {
         json += fmt::format(R"(,"validation_loss":{})",
                             number(*metrics.validation_loss));
     }
+    if (metrics.validation_loss_without_codecs) {
+        json += fmt::format(R"(,"validation_loss_codec_off":{})",
+                            number(*metrics.validation_loss_without_codecs));
+    }
     if (metrics.emulated_step_s) {
         json += fmt::format(R"(,"emulated_step_s":{},"emulated_s":{})",
                             number(*metrics.emulated_step_s),
@@ -36,6 +41,9 @@ std::string to_json(const StepMetrics& metrics) {
     if (!metrics.skipped.empty()) {
         json += fmt::format(R"(,"skipped":{})",
                             nlohmann::json(metrics.skipped).dump());
+    }
+    if (!fences.empty()) {
+        json += fmt::format(R"(,"fences":{})", to_json(fences));
     }
     return json + "}";
 }

@@ -7,12 +7,15 @@
 
 #include "fusionllm/runtime/trainer.hpp"
 
+#include "app/fence_table.hpp"
 #include "app/plan_report.hpp"
 
 namespace fusionllm {
 
 //! One line of JSON: numbers with all their digits, a non-finite one null.
-std::string to_json(const StepMetrics& metrics);
+//! \param fences of this step, may be empty
+std::string to_json(const StepMetrics& metrics,
+                    const std::vector<FenceLine>& fences);
 
 //! "step" of such a line; none for a line that was cut short.
 std::optional<std::int64_t> step_of_metrics(const std::string& line);

@@ -125,9 +125,9 @@ double OutputFolder::emulated_s_after(std::int64_t step) const {
     return seconds;
 }
 
-void OutputFolder::write_metrics(const StepMetrics& metrics) {
+void OutputFolder::write_metrics(const std::string& line) {
     std::ofstream file(metrics_file(), std::ios::app);
-    file << to_json(metrics) << '\n';
+    file << line << '\n';
     file.flush();
     if (!file) {
         throw Error(fmt::format(

@@ -41,7 +41,7 @@ public:
     double emulated_s_after(std::int64_t step) const;
 
     //! Add a line to metrics.jsonl, at once on disk for readers.
-    void write_metrics(const StepMetrics& metrics);
+    void write_metrics(const std::string& line);
 
     std::filesystem::path checkpoints() const {
         return folder_ / "checkpoints";

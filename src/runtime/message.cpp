@@ -1,6 +1,10 @@
 #include "fusionllm/runtime/message.hpp"
 
 #include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/util/error.hpp"
@@ -26,6 +30,35 @@ Buffer encode_message(MessageHeader header, const at::Tensor& tensor) {
     return message;
 }
 
+void check_expected(const MessageHeader& found, const MessageHeader& expected) {
+    const bool is_expected = found.kind == expected.kind &&
+                             found.step == expected.step &&
+                             found.micro_batch == expected.micro_batch &&
+                             found.value == expected.value &&
+                             (!found.has_tensor || found.type == expected.type);
+    if (!is_expected) {
+        throw Error(fmt::format(
+            "a message is not the one that is due: came {}; due {} (do all "
+            "ranks run the same program and plan?)",
+            to_text(found),
+            to_text(expected)));
+    }
+}
+
+bool has_unwanted(const at::Tensor& tensor, Unwanted unwanted) {
+    if (!tensor.defined() || tensor.scalar_type() != at::kFloat) {
+        return false;
+    }
+    const at::NoGradGuard no_grad;
+    // A sum is not finite if one of its terms is not, and cheaper than a mask;
+    // only then is it looked at closely.
+    const at::Tensor sum = tensor.detach().abs().sum(at::kDouble);
+    if (std::isfinite(sum.item<double>())) {
+        return false;
+    }
+    return unwanted == Unwanted::nan ? std::isnan(sum.item<double>()) : true;
+}
+
 bool has_unwanted(const Buffer& message, Unwanted unwanted) {
     const MessageHeader header = decode_header(message.span());
     if (!header.has_tensor || header.type.dtype != DType::f32) {
@@ -48,20 +81,16 @@ at::Tensor decode_message(Buffer message,
                           const MessageHeader& expected,
                           at::Device device) {
     const MessageHeader header = decode_header(message.span());
-    const bool is_expected =
-        header.kind == expected.kind && header.step == expected.step &&
-        header.micro_batch == expected.micro_batch &&
-        header.value == expected.value &&
-        (!header.has_tensor || header.type == expected.type);
-    if (!is_expected) {
-        throw Error(fmt::format(
-            "a message is not the one that is due: came {}; due {} (do all "
-            "ranks run the same program and plan?)",
-            to_text(header),
-            to_text(expected)));
-    }
+    check_expected(header, expected);
     if (!header.has_tensor) {
         return {};
+    }
+    if (!(header.codec == CodecSpec{})) {
+        throw Error(fmt::format(
+            "a message is {}, but this rank has no fence there; do all ranks "
+            "have the same plan? ({})",
+            to_text(header.codec),
+            to_text(header)));
     }
     return view_of_buffer(std::move(message),
                           header_bytes,

@@ -44,19 +44,33 @@ struct Pipeline::Run {
     std::vector<Action> actions;
     std::uint64_t step = 0;
     bool is_training = true;
+    CodecUse codecs = CodecUse::on;
     MakeInputs make_inputs;
     std::size_t next_action = 0;
     std::deque<ReceiveQueue> activations;  // by slice().inputs
     std::deque<ReceiveQueue> gradients;    // by values_with_gradient
     std::vector<ValueId> values_with_gradient;
     PipelineResult result;  // the compute thread's until the end
+
+    FenceKey fence_key(std::size_t cut,
+                       MessageKind kind,
+                       const MessageHeader& header) const {
+        return {
+            cut,
+            ValueId(header.value),
+            kind == MessageKind::activation ? Direction::forward
+                                            : Direction::backward,
+            step,
+            header.micro_batch,
+            is_training ? CodecKey::Use::training : CodecKey::Use::evaluation};
+    }
 };
 
 Pipeline::Pipeline(Transport& transport,
                    IdleWait& wait,
                    ComputeThread& compute,
                    const OpGraph& graph,
-                   Stage& stage,
+                   FencedStage& stage,
                    Neighbours neighbours)
     : transport_(transport),
       wait_(wait),
@@ -101,10 +115,29 @@ std::vector<at::Tensor> Pipeline::decode(const Run& run,
         expected.micro_batch = micro_batch;
         expected.value = values[i].get();
         expected.type = graph_.value(values[i]).type;
+        const FenceKey key = run.fence_key(cut_from(kind), kind, expected);
         tensors.push_back(
-            decode_message(std::move(messages[i]), expected, stage_.device()));
+            has_fence(run, key)
+                ? stage_.fences().decode(key, messages[i], expected)
+                : decode_message(
+                      std::move(messages[i]), expected, stage_.device()));
     }
     return tensors;
+}
+
+bool Pipeline::has_fence(const Run& run, const FenceKey& key) const {
+    return run.codecs == CodecUse::on &&
+           stage_.fences().has(key.cut, key.value);
+}
+
+std::size_t Pipeline::cut_to(MessageKind kind) const {
+    const OpRange& ops = stage_.slice().ops;
+    return kind == MessageKind::activation ? ops.end : ops.begin;
+}
+
+std::size_t Pipeline::cut_from(MessageKind kind) const {
+    const OpRange& ops = stage_.slice().ops;
+    return kind == MessageKind::activation ? ops.begin : ops.end;
 }
 
 void Pipeline::encode(Run& run,
@@ -125,14 +158,19 @@ void Pipeline::encode(Run& run,
         header.step = run.step;
         header.micro_batch = micro_batch;
         header.value = values[i].get();
-        Buffer message = encode_message(header, tensors[i]);
+        const FenceKey key = run.fence_key(cut_to(kind), kind, header);
+        const bool is_encoded = has_fence(run, key);
+        Buffer message = is_encoded
+                             ? stage_.fences().encode(key, header, tensors[i])
+                             : encode_message(header, tensors[i]);
         auto& sent = is_forward ? run.result.sent.activations
                                 : run.result.sent.gradients;
         sent[micro_batch] += message.size();
         // Masked attention holds -inf on purpose; gradients never do.
-        if (bad.empty() &&
-            has_unwanted(message,
-                         is_forward ? Unwanted::nan : Unwanted::non_finite)) {
+        const Unwanted unwanted =
+            is_forward ? Unwanted::nan : Unwanted::non_finite;
+        if (bad.empty() && (is_encoded ? has_unwanted(tensors[i], unwanted)
+                                       : has_unwanted(message, unwanted))) {
             bad = fmt::format(
                 "{} '{}' of micro-batch {}",
                 is_forward ? "boundary value" : "gradient of boundary value",
@@ -168,7 +206,10 @@ void Pipeline::forward(Run& run,
         outputs =
             run.is_training
                 ? stage_.forward({run.step, micro_batch}, inputs, user_tensors)
-                : stage_.evaluate(inputs, user_tensors);
+                : stage_.evaluate({run.step, micro_batch},
+                                  run.codecs,
+                                  inputs,
+                                  user_tensors);
         if (stage_.has_loss()) {
             run.result.loss_sum += stage_.loss();
         }
@@ -194,7 +235,7 @@ void Pipeline::backward(Run& run,
     std::vector<at::Tensor> results;
     {
         const auto scope = compute_.timer().measure("backward");
-        results = stage_.backward(micro_batch, gradients);
+        results = stage_.backward({run.step, micro_batch}, gradients);
     }
     encode(run, MessageKind::gradient, micro_batch, slice.inputs, results);
 }
@@ -242,12 +283,13 @@ PipelineResult Pipeline::execute(Run& run) {
     run.result.sent.gradients.resize(num_forwards);
     const int window = largest_in_flight(run.actions) + 1;
     const auto queue = [&](int source, MessageKind kind, ValueId value) {
-        return ReceiveQueue(transport_,
-                            source,
-                            {kind, value.get()},
-                            dense_message_bytes(graph_.value(value).type),
-                            num_forwards,
-                            window);
+        return ReceiveQueue(
+            transport_,
+            source,
+            {kind, value.get()},
+            stage_.fences().max_message_bytes(cut_from(kind), value),
+            num_forwards,
+            window);
     };
     for (const ValueId value : slice.inputs) {
         run.activations.push_back(
@@ -296,11 +338,13 @@ PipelineResult Pipeline::train(const std::vector<Action>& actions,
 
 PipelineResult Pipeline::evaluate(int micro_batches,
                                   std::uint64_t step,
+                                  CodecUse codecs,
                                   const MakeInputs& make_inputs) {
     Run run;
     run.actions = make_forward_only(1, micro_batches).actions.front();
     run.step = step;
     run.is_training = false;
+    run.codecs = codecs;
     run.make_inputs = make_inputs;
     return execute(run);
 }

@@ -5,9 +5,9 @@
 
 #include <ATen/ATen.h>
 
-#include "fusionllm/exec/stage.hpp"
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/exec/threads.hpp"
+#include "fusionllm/runtime/fenced_stage.hpp"
 #include "fusionllm/runtime/trainer.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/random.hpp"
@@ -46,19 +46,21 @@ std::int64_t draw(const at::Tensor& logits, const SampleOptions& options) {
 }  // namespace
 
 struct Sampler::State {
-    explicit State(const OpGraph& training)
-        : graph(evaluation_form(training)) {}
+    // Fences count the ops and values of the training form.
+    State(const OpGraph& training, const std::vector<Fence>& fences)
+        : graph(fences.empty() ? evaluation_form(training) : training) {}
 
     OpGraph graph;
     std::unique_ptr<ParameterStore> parameters;
-    std::unique_ptr<Stage> stage;
+    std::unique_ptr<FencedStage> stage;
     std::int64_t context = 0;
 };
 
 Sampler::Sampler(const OpGraph& graph,
-                 const std::function<HostTensor(const std::string&)>& load,
+                 const std::vector<Fence>& fences,
+                 const LoadTensor& load,
                  int num_threads)
-    : state_(std::make_unique<State>(graph)) {
+    : state_(std::make_unique<State>(graph, fences)) {
     set_num_threads(num_threads);
     const OpGraph& evaluated = state_->graph;
     const GraphSignature& signature = evaluated.signature();
@@ -73,18 +75,23 @@ Sampler::Sampler(const OpGraph& graph,
         at::Tensor& value = state_->parameters->get(index).value;
         const std::string name =
             parameter_tensor_name(signature.parameters[index].name);
-        const HostTensor stored = load(name);
+        const auto stored = load(name);
         FUSIONLLM_VALIDATE(
-            stored.type == type_of(value),
+            stored && stored->type == type_of(value),
             "tensor '{}' is {} in the checkpoint, but {} in its own model; the "
             "checkpoint is damaged",
             name,
-            to_text(stored.type),
+            stored ? to_text(stored->type) : "missing",
             to_text(type_of(value)));
-        value.copy_(from_host(stored, value.device()));
+        value.copy_(from_host(*stored, value.device()));
     }
-    state_->stage = std::make_unique<Stage>(
-        evaluated, slice, *state_->parameters, StageOptions());
+    state_->stage = std::make_unique<FencedStage>(evaluated,
+                                                  slice.ops,
+                                                  *state_->parameters,
+                                                  StageOptions(),
+                                                  fences,
+                                                  FenceOptions());
+    state_->stage->fences().load_state(load);
 }
 
 Sampler::~Sampler() = default;
@@ -102,7 +109,7 @@ std::int64_t Sampler::next(const std::vector<std::int64_t>& tokens,
     std::copy(tokens.end() - length,
               tokens.end(),
               inputs.at(0).data_ptr<std::int64_t>());
-    state_->stage->evaluate({}, inputs);
+    state_->stage->evaluate({}, CodecUse::on, {}, inputs);
     return draw(state_->stage->output()[0][length - 1].contiguous(), options);
 }
 

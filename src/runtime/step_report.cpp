@@ -69,6 +69,33 @@ private:
     std::string_view bytes_;
 };
 
+// Field by field: what pads the struct is not initialised.
+void put(Writer& writer, const FenceReport& fence) {
+    writer.put(fence.cut);
+    writer.put(fence.value);
+    writer.put(fence.direction);
+    writer.put(fence.dense_bytes);
+    writer.put(fence.bytes);
+    writer.put(fence.encode_s);
+    writer.put(fence.decode_s);
+    writer.put(fence.error);
+    writer.put(fence.cosine);
+}
+
+FenceReport get_fence(Reader& reader) {
+    FenceReport fence;
+    fence.cut = reader.get<std::uint64_t>();
+    fence.value = reader.get<std::uint32_t>();
+    fence.direction = reader.get<Direction>();
+    fence.dense_bytes = reader.get<std::uint64_t>();
+    fence.bytes = reader.get<std::uint64_t>();
+    fence.encode_s = reader.get<double>();
+    fence.decode_s = reader.get<double>();
+    fence.error = reader.get<double>();
+    fence.cosine = reader.get<double>();
+    return fence;
+}
+
 //! Which of the ranks' findings comes first in the order of the computation.
 std::string first_cause(std::vector<const StepReport*> reports,
                         double loss,
@@ -128,6 +155,10 @@ std::string pack(const StepReport& report) {
         writer.put(static_cast<std::int32_t>(rank));
         writer.put(bytes);
     }
+    writer.put(static_cast<std::uint32_t>(report.fences.size()));
+    for (const FenceReport& fence : report.fences) {
+        put(writer, fence);
+    }
     return writer.take();
 }
 
@@ -152,6 +183,10 @@ StepReport unpack_report(std::string_view bytes) {
     for (std::uint32_t i = 0; i < num_holders; ++i) {
         const auto rank = reader.get<std::int32_t>();
         report.sent.parameter_gradients[rank] = reader.get<std::uint64_t>();
+    }
+    const auto num_fences = reader.get<std::uint32_t>();
+    for (std::uint32_t i = 0; i < num_fences; ++i) {
+        report.fences.push_back(get_fence(reader));
     }
     return report;
 }

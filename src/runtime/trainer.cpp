@@ -59,7 +59,7 @@ struct Trainer::State {
     StepReport report(const PipelineResult& result);
     StepDecision decide_together(const StepReport& mine);
     void count(const std::vector<StepReport>& reports);
-    double evaluate();
+    double evaluate(CodecUse codecs);
     void save();
     std::vector<HostTensor> make_inputs(
         const Dataset& dataset, const std::vector<std::size_t>& samples);
@@ -89,9 +89,10 @@ struct Trainer::State {
     DatasetSplit data;
     std::optional<SampleOrder> order;
     std::int64_t saved_step = -1;
-    StopRequest stop = StopRequest::none;  // the last decision's
-    RankTraffic traffic;                   // root only
-    Schedule schedule;                     // root of an emulation only
+    StopRequest stop = StopRequest::none;    // the last decision's
+    RankTraffic traffic;                     // root only
+    std::vector<FenceReport> fence_reports;  // root only, of the last step
+    Schedule schedule;                       // root of an emulation only
     double emulated_step_s = 0;
     double emulated_s = 0;
 };
@@ -148,6 +149,8 @@ void Trainer::State::start() {
                         options.seed,
                         parse_device(setup.device, setup.local_rank),
                         options.check_ops,
+                        setup.basis_every,
+                        setup.measure_every,
                         options.optimizer,
                         setup.compute_scope,
                         hooks.load});
@@ -204,6 +207,7 @@ StepReport Trainer::State::report(const PipelineResult& result) {
         worker->stage().clear_bad_op();
     }
     report.sent = result.sent;
+    report.fences = worker->take_fence_reports();
     report.squares =
         worker->sum_gradients(step, report.sent.parameter_gradients);
     return report;
@@ -211,8 +215,11 @@ StepReport Trainer::State::report(const PipelineResult& result) {
 
 void Trainer::State::count(const std::vector<StepReport>& reports) {
     std::vector<SentBytes> sent;
+    fence_reports.clear();
     for (const StepReport& report : reports) {
         sent.push_back(report.sent);
+        fence_reports.insert(
+            fence_reports.end(), report.fences.begin(), report.fences.end());
     }
     add_traffic(traffic, sent, role.rank_of_stage);
     if (setup.emulation) {
@@ -284,6 +291,10 @@ StepMetrics Trainer::State::train_step() {
     metrics.tokens_per_s =
         static_cast<double>(tokens_per_step) / metrics.step_s;
     metrics.skipped = decision.is_skipped != 0 ? decision.reason : "";
+    if (is_root() && setup.measure_every > 0 &&
+        (step - 1) % setup.measure_every == 0) {
+        metrics.fences = merge_reports(std::move(fence_reports));
+    }
     if (is_root() && setup.emulation) {
         metrics.emulated_step_s = emulated_step_s;
         metrics.emulated_s = emulated_s;
@@ -292,7 +303,7 @@ StepMetrics Trainer::State::train_step() {
     return metrics;
 }
 
-double Trainer::State::evaluate() {
+double Trainer::State::evaluate(CodecUse codecs) {
     const auto scope = sections.measure("evaluate");
     say(Phase::evaluation);
     const auto available = static_cast<std::int64_t>(
@@ -302,7 +313,7 @@ double Trainer::State::evaluate() {
     StepReport mine;
     if (worker) {
         const auto result = worker->evaluate(
-            micro_batches, step, [&](std::uint32_t micro_batch) {
+            micro_batches, step, codecs, [&](std::uint32_t micro_batch) {
                 std::vector<std::size_t> samples;
                 for (std::int64_t i = 0; i < micro_batch_size(); ++i) {
                     samples.push_back(micro_batch * available / micro_batches *
@@ -347,7 +358,13 @@ StopRequest Trainer::run() {
             s.data_facts.validation_size >=
             static_cast<std::uint64_t>(s.micro_batch_size());
         if (is_due(s.options.evaluate_every) && can_evaluate) {
-            metrics.validation_loss = s.evaluate();
+            if (s.setup.evaluation != EvaluationCodecs::off) {
+                metrics.validation_loss = s.evaluate(CodecUse::on);
+            }
+            if (s.setup.evaluation != EvaluationCodecs::on) {
+                metrics.validation_loss_without_codecs =
+                    s.evaluate(CodecUse::off);
+            }
         }
         if (s.is_root() && s.hooks.on_step) {
             const auto scope = s.sections.measure("report");

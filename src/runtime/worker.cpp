@@ -92,14 +92,40 @@ std::map<std::string, HostTensor> Worker::load_tensors(
         const Parameter& parameter =
             setup_.graph.signature().parameters[use.parameter];
         const std::string name = parameter_tensor_name(parameter.name);
-        stored[name] = setup_.load(name);
+        stored[name] = load_tensor(name);
         for (const auto& [state, type] : state_types(
                  setup_.optimizer, setup_.graph.value(parameter.value).type)) {
             const std::string key = state_tensor_name(parameter.name, state);
-            stored[key] = setup_.load(key);
+            stored[key] = load_tensor(key);
+        }
+    }
+    for (const Fence& fence : setup_.plan.fences) {
+        if (fence.cut < slice.ops.begin || fence.cut > slice.ops.end) {
+            continue;
+        }
+        for (const std::string& state : codec_state_names()) {
+            const auto name = fence_tensor_name(fence.cut, fence.value, state);
+            if (auto tensor = setup_.load(name)) {
+                stored[name] = std::move(*tensor);
+            }
         }
     }
     return stored;
+}
+
+HostTensor Worker::load_tensor(const std::string& name) const {
+    auto tensor = setup_.load(name);
+    FUSIONLLM_VALIDATE(tensor.has_value(),
+                       "the checkpoint has no tensor '{}'; resume with the "
+                       "[model] section that it was made with",
+                       name);
+    return std::move(*tensor);
+}
+
+std::vector<FenceReport> Worker::take_fence_reports() {
+    std::vector<FenceReport> reports;
+    run([&] { reports = stage_->fences().take_reports(); });
+    return reports;
 }
 
 void Worker::make_stage(const StageSlice& slice,
@@ -126,8 +152,23 @@ void Worker::make_stage(const StageSlice& slice,
     options.micro_batches = setup_.plan.micro_batches;
     options.fill_mask = fill_mask;
     options.check_ops = setup_.check_ops;
-    stage_ = std::make_unique<Stage>(
-        setup_.graph, slice, *parameters_, std::move(options));
+    FenceOptions fence_options;
+    fence_options.seed = setup_.seed;
+    fence_options.device = setup_.device;
+    fence_options.basis_every = setup_.basis_every;
+    fence_options.measure_every = setup_.measure_every;
+    stage_ = std::make_unique<FencedStage>(setup_.graph,
+                                           slice.ops,
+                                           *parameters_,
+                                           options,
+                                           setup_.plan.fences,
+                                           fence_options);
+    stage_->fences().load_state(
+        [&](const std::string& name) -> std::optional<HostTensor> {
+            const auto found = stored.find(name);
+            return found == stored.end() ? std::nullopt
+                                         : std::optional(found->second);
+        });
 }
 
 PipelineResult Worker::train(std::int64_t step,
@@ -139,9 +180,11 @@ PipelineResult Worker::train(std::int64_t step,
 
 PipelineResult Worker::evaluate(std::int64_t micro_batches,
                                 std::int64_t step,
+                                CodecUse codecs,
                                 const Pipeline::MakeInputs& make_inputs) {
     const auto result = pipeline_->evaluate(static_cast<int>(micro_batches),
                                             static_cast<std::uint64_t>(step),
+                                            codecs,
                                             make_inputs);
     compute_.timer() = SectionTimer();
     return result;
@@ -211,6 +254,9 @@ std::vector<NamedTensor> Worker::owned_tensors() {
                 tensors.push_back(
                     {state_tensor_name(name, state), to_host(tensor)});
             }
+        }
+        for (NamedTensor& tensor : stage_->fences().state()) {
+            tensors.push_back(std::move(tensor));
         }
     });
     return tensors;

@@ -4,12 +4,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fusionllm/exec/optimizer.hpp"
-#include "fusionllm/exec/stage.hpp"
+#include "fusionllm/runtime/fenced_stage.hpp"
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/runtime/pipeline.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
@@ -25,9 +26,11 @@ struct WorkerSetup {
     std::uint64_t seed = 0;
     at::Device device{at::kCPU};
     bool check_ops = false;
+    std::int64_t basis_every = 50;
+    std::int64_t measure_every = 0;
     OptimizerOptions optimizer;
     std::function<std::shared_ptr<void>()> scope;
-    std::function<HostTensor(const std::string&)> load;
+    LoadTensor load;
 };
 
 /*!
@@ -40,13 +43,14 @@ public:
     Worker(Transport& transport, WorkerSetup setup);
     ~Worker();
 
-    Stage& stage() { return *stage_; }
+    FencedStage& stage() { return *stage_; }
     Pipeline& pipeline() { return *pipeline_; }
 
     PipelineResult train(std::int64_t step,
                          const Pipeline::MakeInputs& make_inputs);
     PipelineResult evaluate(std::int64_t micro_batches,
                             std::int64_t step,
+                            CodecUse codecs,
                             const Pipeline::MakeInputs& make_inputs);
     //! Add up the uses; (parameter, sum of squares) of those it owns. Adds to
     //! `sent`, by destination rank, the bytes of the messages.
@@ -54,7 +58,10 @@ public:
         std::int64_t step, std::map<int, std::uint64_t>& sent);
     //! Apply the decision; forgets the gradients.
     void update(const StepDecision& decision, double learning_rate);
-    //! Copies of parameters and optimizer state that this rank owns.
+    //! What the fences did since the last call.
+    std::vector<FenceReport> take_fence_reports();
+    //! Copies of parameters, optimizer state and codec state that this rank
+    //! owns.
     std::vector<NamedTensor> owned_tensors();
     //! Move the compute thread's sections since the last call; their sum.
     double take_busy_s(SectionTimer& sections);
@@ -64,6 +71,7 @@ private:
         const StageSlice& slice) const;
     void make_stage(const StageSlice& slice,
                     const std::map<std::string, HostTensor>& stored);
+    HostTensor load_tensor(const std::string& name) const;
     void run(std::function<void()> task);
 
     Transport& transport_;
@@ -73,7 +81,7 @@ private:
     Schedule schedule_;
     std::unique_ptr<Optimizer> optimizer_;
     std::unique_ptr<ParameterStore> parameters_;
-    std::unique_ptr<Stage> stage_;
+    std::unique_ptr<FencedStage> stage_;
     std::unique_ptr<Pipeline> pipeline_;
     std::unique_ptr<GradientExchange> exchange_;
     std::vector<at::Tensor> gradients_;  // by parameters_->indices()

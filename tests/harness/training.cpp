@@ -36,12 +36,15 @@ TrainingResult train(const TrainingCase& training) {
     const OpGraph graph = make_gpt2(
         training.model, training.options.batch / training.micro_batches);
     const Topology topology = make_uniform_topology(training.ranks);
-    const Plan plan = make_plan(graph,
-                                estimate_workload(graph),
-                                topology,
-                                training.partition,
-                                training.schedule,
-                                training.micro_batches);
+    Plan plan = make_plan(graph,
+                          estimate_workload(graph),
+                          topology,
+                          training.partition,
+                          training.schedule,
+                          training.micro_batches);
+    if (training.fences) {
+        plan.fences = training.fences(graph);
+    }
     TrainingResult result;
     std::mutex mutex;
     run_loopback(training.ranks, [&](Transport& loopback) {
@@ -66,11 +69,18 @@ TrainingResult train(const TrainingCase& training) {
                                           training.model.vocabulary,
                                           0.001);
         };
+        setup.evaluation = training.evaluation;
+        setup.basis_every = 2;
+        setup.measure_every = training.measure_every;
         if (training.emulate) {
             setup.emulation = training.emulate(graph, plan);
         }
         TrainerHooks hooks;
-        hooks.load = training.load;
+        if (training.load) {
+            hooks.load = [&](const std::string& name) {
+                return std::optional(training.load(name));
+            };
+        }
         hooks.on_step = [&](const StepMetrics& metrics) {
             const std::lock_guard lock(mutex);
             result.metrics.push_back(metrics);

@@ -25,6 +25,10 @@ struct TrainingCase {
     std::function<std::unique_ptr<Transport>(Transport&)> decorate;
     std::function<HostTensor(const std::string&)> load;  //!< a trainer's hook
     std::function<DatasetSplit()> load_data;  //!< in place of the sequences
+    //! What is compressed, if given; and how often errors are measured.
+    std::function<std::vector<Fence>(const OpGraph&)> fences;
+    std::int64_t measure_every = 0;
+    EvaluationCodecs evaluation = EvaluationCodecs::on;
     //! What the steps are timed for, if given.
     std::function<Emulation(const OpGraph&, const Plan&)> emulate;
 };

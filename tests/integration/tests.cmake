@@ -1,5 +1,7 @@
 fusionllm_add_test(integration/partition_invariance_test.cpp
   LIBS fusionllm_training_harness TIMEOUT 300)
+fusionllm_add_test(integration/fence_invariance_test.cpp
+  LIBS fusionllm_training_harness TIMEOUT 300)
 
 # The program itself, run from outside as its users do.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)

@@ -37,6 +37,9 @@ struct CodecState {
     friend bool operator==(const CodecState&, const CodecState&) = default;
 };
 
+//! All names that states have.
+const std::vector<std::string>& codec_state_names();
+
 /*!
  * One value's compression at one end of a fence.
  *

@@ -15,11 +15,16 @@ namespace fusionllm {
  */
 Buffer encode_message(MessageHeader header, const at::Tensor& tensor);
 
+//! Throws `Error` unless kind, step, micro-batch, value and type agree.
+void check_expected(const MessageHeader& found, const MessageHeader& expected);
+
 //! Which numbers are not welcome.
 enum class Unwanted { nan, non_finite };
 
-//! Whether an encoded f32 tensor holds such a number; false for other types.
+//! Whether a dense f32 message holds such a number; false for other types.
 bool has_unwanted(const Buffer& message, Unwanted unwanted);
+//! The same of a tensor, wherever it is.
+bool has_unwanted(const at::Tensor& tensor, Unwanted unwanted);
 
 /*!
  * The tensor of a message, over the buffer itself when the device is the host.

@@ -10,9 +10,9 @@
 
 #include "fusionllm/comm/transport.hpp"
 #include "fusionllm/comm/wait.hpp"
-#include "fusionllm/exec/stage.hpp"
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/runtime/compute_thread.hpp"
+#include "fusionllm/runtime/fenced_stage.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
 
 namespace fusionllm {
@@ -50,7 +50,7 @@ public:
              IdleWait& wait,
              ComputeThread& compute,
              const OpGraph& graph,
-             Stage& stage,
+             FencedStage& stage,
              Neighbours neighbours);
 
     //! Forwards and backwards of one training step.
@@ -60,6 +60,7 @@ public:
     //! Forwards only, in evaluation form.
     PipelineResult evaluate(int micro_batches,
                             std::uint64_t step,
+                            CodecUse codecs,
                             const MakeInputs& make_inputs);
 
     //! Send a buffer; the pipeline keeps the request until it is done.
@@ -88,6 +89,11 @@ private:
     void backward(Run& run,
                   std::uint32_t micro_batch,
                   std::vector<Buffer> messages);
+    bool has_fence(const Run& run, const FenceKey& key) const;
+    //! The cut that messages of a kind cross when this stage sends them, and
+    //! when it receives them.
+    std::size_t cut_to(MessageKind kind) const;
+    std::size_t cut_from(MessageKind kind) const;
     std::vector<at::Tensor> decode(const Run& run,
                                    MessageKind kind,
                                    std::uint32_t micro_batch,
@@ -104,7 +110,7 @@ private:
     IdleWait& wait_;
     ComputeThread& compute_;
     const OpGraph& graph_;
-    Stage& stage_;
+    FencedStage& stage_;
     Neighbours neighbours_;
     std::function<void(const Action&)> on_action_;
     std::mutex mutex_;

@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "fusionllm/graph/op_graph.hpp"
+#include "fusionllm/plan/fence.hpp"
+#include "fusionllm/runtime/named_tensor.hpp"
 
 namespace fusionllm {
 
@@ -28,10 +29,12 @@ public:
     /*!
      * \param graph for micro-batches of one sample; inputs (1, T), output
      *        (1, T, V)
-     * \param load a tensor by its checkpoint name
+     * \param fences that the model was trained with; empty: without codecs
+     * \param load a tensor by its checkpoint name; nothing if there is none
      */
     Sampler(const OpGraph& graph,
-            const std::function<HostTensor(const std::string&)>& load,
+            const std::vector<Fence>& fences,
+            const LoadTensor& load,
             int num_threads);
     ~Sampler();
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fusionllm/comm/watchman.hpp"
+#include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
 
 namespace fusionllm {
@@ -23,8 +24,7 @@ struct StepReport {
     std::string bad_activation;
     std::string bad_gradient;
     SentBytes sent;
-
-    friend bool operator==(const StepReport&, const StepReport&) = default;
+    std::vector<FenceReport> fences;
 };
 
 //! What the root tells all ranks: one message decides clipping and skipping.

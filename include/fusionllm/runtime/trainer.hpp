@@ -11,6 +11,7 @@
 #include "fusionllm/data/text.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/emulation.hpp"
+#include "fusionllm/runtime/named_tensor.hpp"
 #include "fusionllm/runtime/step_report.hpp"
 #include "fusionllm/runtime/train_options.hpp"
 #include "fusionllm/util/timing.hpp"
@@ -26,17 +27,14 @@ struct StepMetrics {
     double step_s = 0;
     double tokens_per_s = 0;
     std::optional<double> validation_loss;
+    std::optional<double> validation_loss_without_codecs;
     std::string skipped;  //!< why the update was left out; "" if it was not
     //! What the step would have taken on the emulated devices and links, and
     //! all steps so far, this one included.
     std::optional<double> emulated_step_s;
     std::optional<double> emulated_s;
-};
-
-//! A tensor by the name it has in a checkpoint.
-struct NamedTensor {
-    std::string name;
-    HostTensor tensor;
+    //! Of steps in which errors were measured, by (cut, value, direction).
+    std::vector<FenceReport> fences;
 };
 
 /*!
@@ -56,9 +54,13 @@ struct TrainerHooks {
      */
     std::function<void(std::int64_t step, const std::vector<NamedTensor>&)>
         save;
-    //! A tensor of the checkpoint to start from; empty to start anew.
-    std::function<HostTensor(const std::string& name)> load;
+    //! Of the checkpoint to start from; empty to start anew.
+    LoadTensor load;
 };
+
+//! Whether evaluations go through the codecs: as training does, not at all, or
+//! once each.
+enum class EvaluationCodecs { on, off, both };
 
 //! Where and on what a rank trains.
 struct TrainerSetup {
@@ -78,6 +80,11 @@ struct TrainerSetup {
     std::function<DatasetSplit()> load_data;
     //! On the clock of `monotonic_s`; what is before counts as "launch".
     double begin_s = monotonic_s();
+    EvaluationCodecs evaluation = EvaluationCodecs::on;
+    //! Steps from one basis of a subspace to the next.
+    std::int64_t basis_every = 50;
+    //! Steps from one measurement of what fences do to the next; 0 = never.
+    std::int64_t measure_every = 0;
     //! Time the steps for other devices and links; only the root's counts.
     std::optional<Emulation> emulation = std::nullopt;
 };

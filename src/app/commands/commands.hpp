@@ -42,6 +42,7 @@ struct GenerateArguments {
     double temperature = 0.8;
     std::uint64_t seed = 1;
     int threads = 1;
+    std::string codec = "on";  //!< "off": without the fences of the training
 };
 
 //! `fusionllm calibrate`

@@ -2,12 +2,17 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <vector>
 
+#include "fusionllm/codec/kokkos_scope.hpp"
 #include "fusionllm/io/checkpoint.hpp"
+#include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/sampler.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "app/commands/commands.hpp"
+#include "app/model.hpp"
 #include "app/run_input.hpp"
 
 namespace fusionllm {
@@ -30,6 +35,18 @@ std::filesystem::path find_checkpoint(const std::filesystem::path& given) {
     return *latest;
 }
 
+//! Those that the model was trained with, so that it is run with them, too.
+std::vector<Fence> find_fences(const CheckpointManifest& manifest,
+                               const std::filesystem::path& folder) {
+    return parse_plan(manifest.plan, folder / "manifest.json").fences;
+}
+
+RunInput for_one_sample(RunInput input) {
+    input.train.batch = 1;
+    input.micro_batches = 1;
+    return input;
+}
+
 }  // namespace
 
 int run_generate(const GenerateArguments& arguments) {
@@ -44,9 +61,20 @@ int run_generate(const GenerateArguments& arguments) {
     const CheckpointReader reader(folder);
     const RunInput input =
         parse_run_input(reader.manifest().input, folder / "manifest.json", {});
+    const std::vector<Fence> fences =
+        arguments.codec == "off" ? std::vector<Fence>()
+                                 : find_fences(reader.manifest(), folder);
+    std::optional<KokkosScope> kokkos;
+    if (!fences.empty()) {
+        kokkos.emplace(arguments.threads);
+    }
     Sampler sampler(
-        make_gpt2(input.model, 1),
-        [&](const std::string& name) { return reader.read(name); },
+        make_model(for_one_sample(input)),
+        fences,
+        [&](const std::string& name) {
+            return reader.has(name) ? std::optional(reader.read(name))
+                                    : std::nullopt;
+        },
         arguments.threads);
     // Bytes are tokens; an empty prompt starts a line.
     std::vector<std::int64_t> tokens;

@@ -19,7 +19,9 @@
 
 #include "app/commands/commands.hpp"
 #include "app/commands/train_briefing.hpp"
+#include "app/fence_table.hpp"
 #include "app/job.hpp"
+#include "app/json_text.hpp"
 #include "app/screen.hpp"
 #include "app/traffic_table.hpp"
 #include "app/versions.hpp"
@@ -93,6 +95,7 @@ private:
     TrainerHooks make_hooks();
     TrainerSetup make_setup() const;
     std::optional<Emulation> make_emulation() const;
+    EvaluationCodecs evaluation_codecs() const;
     std::string describe_sent(const Trainer& trainer) const;
     CheckpointManifest make_manifest(std::int64_t step) const;
     bool is_root() const { return world_.rank() == root; }
@@ -117,6 +120,7 @@ private:
     std::unique_ptr<ProgressPrinter> progress_;
     std::unique_ptr<Checkpointer> checkpointer_;
     std::uint64_t data_hash_ = 0;
+    std::vector<FenceLine> fences_;  // as last measured
 };
 
 //! The job with rank 0's plan, so that all ranks have the same one.
@@ -157,7 +161,13 @@ CheckpointManifest TrainRun::make_manifest(std::int64_t step) const {
 TrainerHooks TrainRun::make_hooks() {
     TrainerHooks hooks;
     hooks.on_step = [this](const StepMetrics& metrics) {
-        output_->write_metrics(metrics);
+        if (!metrics.fences.empty()) {
+            fences_ = make_fence_lines(
+                metrics.fences, job_.plan, job_.graph, job_.model.network());
+        }
+        output_->write_metrics(to_json(
+            metrics,
+            metrics.fences.empty() ? std::vector<FenceLine>() : fences_));
         progress_->print(metrics);
     };
     hooks.stop_requested = [this] { return watchman_.stop_request(); };
@@ -169,8 +179,10 @@ TrainerHooks TrainRun::make_hooks() {
         checkpointer_->save(make_manifest(step), mine);
     };
     if (reader_) {
-        hooks.load = [this](const std::string& name) {
-            return reader_->read(name);
+        hooks.load =
+            [this](const std::string& name) -> std::optional<HostTensor> {
+            return reader_->has(name) ? std::optional(reader_->read(name))
+                                      : std::nullopt;
         };
     }
     return hooks;
@@ -189,7 +201,18 @@ TrainerSetup TrainRun::make_setup() const {
             },
             [this] { return load_data(input_); },
             process_begin_s(),
+            evaluation_codecs(),
+            input_.compression.basis_every,
+            job_.plan.fences.empty() ? 0 : input_.compression.measure_every,
             make_emulation()};
+}
+
+EvaluationCodecs TrainRun::evaluation_codecs() const {
+    if (job_.plan.fences.empty() || input_.compression.evaluate == "on") {
+        return EvaluationCodecs::on;
+    }
+    return input_.compression.evaluate == "off" ? EvaluationCodecs::off
+                                                : EvaluationCodecs::both;
 }
 
 //! The testbed is the topology of the input; rank 0 keeps the clock.
@@ -269,6 +292,9 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
         }
     }
     std::printf("\n%s", describe_sections(sections).c_str());
+    if (const auto table = describe_fences(fences_); !table.empty()) {
+        std::printf("\nfences, as last measured\n\n%s", table.c_str());
+    }
     if (const auto table = describe_sent(trainer); !table.empty()) {
         std::printf("\n%s", table.c_str());
     }

@@ -90,6 +90,13 @@ void check_checkpoint(const std::string& folder, const RunInput& input) {
         input.train.batch);
 }
 
+//! A model goes on with the fences that it was trained with, wherever its
+//! stages end now.
+void take_fences(Job& job, const std::string& plan, const std::string& name) {
+    job.plan.fences = parse_plan(plan, name).fences;
+    validate(job.plan.fences, job.graph);
+}
+
 }  // namespace
 
 std::vector<DeviceId> match_devices(const RunInput& input,
@@ -134,12 +141,18 @@ Briefing make_briefing(const TrainArguments& arguments,
         make_rank_role(
             job.plan, match_devices(input, job.topology, hosts), root);
         const OutputFolder output(input.run.output, arguments.existing);
-        briefing.input = to_toml(input);
-        briefing.plan = to_text(job.plan, job.graph);
         if (const auto checkpoint = output.checkpoint_to_resume()) {
             briefing.checkpoint = checkpoint->string();
             check_checkpoint(briefing.checkpoint, input);
+            if (input.plan.file.empty()) {
+                take_fences(
+                    job,
+                    CheckpointReader(briefing.checkpoint).manifest().plan,
+                    briefing.checkpoint);
+            }
         }
+        briefing.input = to_toml(input);
+        briefing.plan = to_text(job.plan, job.graph);
     } catch (const InputError& error) {
         briefing.problem = error.what();
         briefing.status = 2;

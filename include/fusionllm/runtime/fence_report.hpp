@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "fusionllm/wire/codec_spec.hpp"
+
+namespace fusionllm {
+
+/*!
+ * What one direction of a fence cost and did to the numbers, over the
+ * micro-batches of a step. The encoding end knows bytes and errors, the
+ * decoding end its seconds; added up they are the fence's.
+ */
+struct FenceReport {
+    std::uint64_t cut = 0;
+    std::uint32_t value = 0;
+    Direction direction = Direction::forward;
+    std::uint64_t dense_bytes = 0;  //!< of the numbers as f32
+    std::uint64_t bytes = 0;        //!< of the payloads
+    double encode_s = 0;
+    double decode_s = 0;
+    //! Measured on the first micro-batch of some steps; else NaN:
+    //! |x - decoded| / |x| and the cosine between the two.
+    double error = std::numeric_limits<double>::quiet_NaN();
+    double cosine = std::numeric_limits<double>::quiet_NaN();
+};
+
+//! Sums by (cut, value, direction), ascending; a number that only one knows is
+//! taken from that one.
+std::vector<FenceReport> merge_reports(std::vector<FenceReport> reports);
+
+}  // namespace fusionllm

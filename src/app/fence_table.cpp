@@ -1,0 +1,151 @@
+#include "app/fence_table.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "fusionllm/util/text.hpp"
+#include "fusionllm/util/units.hpp"
+
+namespace fusionllm {
+namespace {
+
+const char* name_of(Direction direction) {
+    return direction == Direction::forward ? "forward" : "backward";
+}
+
+//! The stage that ends at the cut; none if the cut is inside a stage.
+std::optional<std::size_t> find_stage_before(const Placement& placement,
+                                             std::size_t cut) {
+    const auto& stages = placement.stages;
+    const auto found = std::ranges::find_if(
+        stages, [&](const auto& stage) { return stage.ops.end == cut; });
+    if (found == stages.end() || found + 1 == stages.end()) {
+        return std::nullopt;
+    }
+    return static_cast<std::size_t>(found - stages.begin());
+}
+
+double element_ratio(const CodecSpec& spec, const MatrixShape& shape) {
+    if (spec.kept == 0) {
+        return 1;
+    }
+    const auto all = static_cast<double>(
+        spec.id == CodecId::subspace ? shape.columns : shape.size());
+    return all / static_cast<double>(spec.kept);
+}
+
+void add_link(FenceLine& line, const Plan& plan, const Network& network) {
+    line.saved_s = -line.report.encode_s - line.report.decode_s;
+    const auto before = find_stage_before(plan.placement, line.report.cut);
+    if (!before) {
+        return;
+    }
+    DeviceId from = plan.placement.stages[*before].devices.at(0);
+    DeviceId to = plan.placement.stages[*before + 1].devices.at(0);
+    if (line.report.direction == Direction::backward) {
+        std::swap(from, to);
+    }
+    line.link = network.name(from, to);
+    const double less = static_cast<double>(line.report.dense_bytes) -
+                        static_cast<double>(line.report.bytes);
+    line.saved_s += less / network.link(from, to).bandwidth_bytes_per_s;
+}
+
+nlohmann::ordered_json number(double value) {
+    return std::isfinite(value) ? nlohmann::ordered_json(value)
+                                : nlohmann::ordered_json(nullptr);
+}
+
+}  // namespace
+
+std::vector<FenceLine> make_fence_lines(const std::vector<FenceReport>& reports,
+                                        const Plan& plan,
+                                        const OpGraph& graph,
+                                        const Network& network) {
+    std::vector<FenceLine> lines;
+    for (const FenceReport& report : reports) {
+        const ValueId value(report.value);
+        const auto fence =
+            std::ranges::find_if(plan.fences, [&](const Fence& candidate) {
+                return candidate.cut == report.cut && candidate.value == value;
+            });
+        if (fence == plan.fences.end()) {
+            continue;
+        }
+        const MatrixShape shape = shape_of(graph, value);
+        const CodecSpec spec =
+            resolve(fence->codec, shape).of(report.direction);
+        FenceLine line{report,
+                       graph.value(value).name,
+                       "",
+                       to_text(spec),
+                       element_ratio(spec, shape),
+                       report.bytes > 0
+                           ? static_cast<double>(report.dense_bytes) /
+                                 static_cast<double>(report.bytes)
+                           : 1,
+                       0};
+        add_link(line, plan, network);
+        lines.push_back(std::move(line));
+    }
+    return lines;
+}
+
+std::string to_json(const std::vector<FenceLine>& lines) {
+    auto json = nlohmann::ordered_json::array();
+    for (const FenceLine& line : lines) {
+        json.push_back({{"cut", line.report.cut},
+                        {"value", line.value},
+                        {"direction", name_of(line.report.direction)},
+                        {"link", line.link},
+                        {"codec", line.codec},
+                        {"element_ratio", line.element_ratio},
+                        {"byte_ratio", line.byte_ratio},
+                        {"bytes", line.report.bytes},
+                        {"error", number(line.report.error)},
+                        {"cosine", number(line.report.cosine)},
+                        {"encode_s", line.report.encode_s},
+                        {"decode_s", line.report.decode_s},
+                        {"saved_s", line.saved_s}});
+    }
+    return json.dump();
+}
+
+std::string describe_fences(const std::vector<FenceLine>& lines) {
+    if (lines.empty()) {
+        return "";
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const FenceLine& line : lines) {
+        rows.push_back({fmt::format("{}", line.report.cut),
+                        line.value,
+                        name_of(line.report.direction),
+                        line.link.empty() ? "inside a stage" : line.link,
+                        line.codec,
+                        fmt::format("{:.4g}", line.element_ratio),
+                        fmt::format("{:.4g}", line.byte_ratio),
+                        format_bytes(static_cast<double>(line.report.bytes)),
+                        fmt::format("{:.3g}", line.report.error),
+                        fmt::format("{:.4f}", line.report.cosine),
+                        fmt::format("{:.3g}", line.report.encode_s),
+                        fmt::format("{:.3g}", line.saved_s)});
+    }
+    return format_table({"cut",
+                         "value",
+                         "direction",
+                         "link",
+                         "codec",
+                         "n/k",
+                         "byte ratio",
+                         "a step",
+                         "error",
+                         "cosine",
+                         "encode s",
+                         "saved s"},
+                        rows);
+}
+
+}  // namespace fusionllm
