@@ -6,6 +6,7 @@
 
 #include "fusionllm/util/error.hpp"
 
+#include "execution.hpp"
 #include "value_tile.hpp"
 
 namespace fusionllm {
@@ -196,25 +197,9 @@ std::uint64_t num_tiles(std::uint64_t count) {
     return (count + tile_size - 1) / tile_size;
 }
 
-//! Where kernels run, for memory in a space.
-template <class Run>
-void run_in(MemorySpace space, const Run& run) {
-    if (space == MemorySpace::host) {
-        run(Kokkos::DefaultHostExecutionSpace());
-        return;
-    }
-#ifdef KOKKOS_ENABLE_CUDA
-    run(Kokkos::Cuda());
-#else
-    throw Error(
-        "values in CUDA memory are to be encoded or decoded, but this Kokkos "
-        "has no CUDA; build with a Kokkos that has, or train on the CPU");
-#endif
-}
-
 template <class Kernel>
 void encode(MemorySpace space, const Kernel& kernel) {
-    run_in(space, [&](const auto& execution) {
+    detail::with_execution(space, [&](const auto& execution) {
         using Space = std::decay_t<decltype(execution)>;
         Kokkos::parallel_for(
             "FusionLLM::ValueBlock::encode",
@@ -226,7 +211,7 @@ void encode(MemorySpace space, const Kernel& kernel) {
 
 template <class Kernel>
 void decode(MemorySpace space, const Kernel& kernel) {
-    run_in(space, [&](const auto& execution) {
+    detail::with_execution(space, [&](const auto& execution) {
         using Space = std::decay_t<decltype(execution)>;
         Kokkos::parallel_for(
             "FusionLLM::ValueBlock::decode",

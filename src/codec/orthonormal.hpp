@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fusionllm::detail {
+
+/*!
+ * Make `num_vectors` vectors orthonormal, in their order (Gram-Schmidt, each
+ * twice); in place. One that depends on those before it becomes a unit vector
+ * that does not. At most as many vectors as they have elements.
+ */
+void orthonormalise(std::vector<double>& vectors, std::uint64_t num_vectors);
+
+}  // namespace fusionllm::detail

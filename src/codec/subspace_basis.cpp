@@ -1,0 +1,186 @@
+#include "subspace_basis.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fusionllm/util/random.hpp"
+
+#include "execution.hpp"
+#include "matrix_product.hpp"
+#include "orthonormal.hpp"
+#include "value_bits.hpp"
+
+namespace fusionllm {
+namespace {
+
+constexpr int cold_iterations = 6;
+constexpr int warm_iterations = 3;
+constexpr std::uint64_t start_seed = 0x5B5BACE;
+
+//! Vectors one after the other, on the host.
+using Vectors = std::vector<double>;
+
+Vectors make_start(const BasisBits& previous,
+                   std::uint64_t columns,
+                   std::uint64_t kept) {
+    Vectors vectors(columns * kept);
+    const PhiloxKey key = make_philox_key(start_seed);
+    for (std::uint64_t j = 0; j < kept; ++j) {
+        for (std::uint64_t c = 0; c < columns; ++c) {
+            double& number = vectors[j * columns + c];
+            if (!previous.empty()) {
+                number = detail::float_of_f16(previous[c * kept + j]);
+                continue;
+            }
+            const PhiloxBlock random = philox({{static_cast<std::uint32_t>(c),
+                                                static_cast<std::uint32_t>(j),
+                                                0,
+                                                0}},
+                                              key);
+            number = static_cast<std::int32_t>(random.words[0]) * 0x1p-31;
+        }
+    }
+    return vectors;
+}
+
+BasisBits round_to_f16(const Vectors& vectors,
+                       std::uint64_t columns,
+                       std::uint64_t kept) {
+    BasisBits bits(columns * kept);
+    for (std::uint64_t j = 0; j < kept; ++j) {
+        for (std::uint64_t c = 0; c < columns; ++c) {
+            bits[c * kept + j] =
+                detail::f16_of(static_cast<float>(vectors[j * columns + c]));
+        }
+    }
+    return bits;
+}
+
+BasisBits make_unit_vectors(std::uint64_t columns, std::uint64_t kept) {
+    BasisBits bits(columns * kept);
+    for (std::uint64_t j = 0; j < kept; ++j) {
+        bits[j * kept + j] = detail::f16_of(1.0f);
+    }
+    return bits;
+}
+
+//! Vectors become X^T X times them.
+template <class Execution>
+class Gram {
+public:
+    Gram(const Execution& execution,
+         std::span<const float> x,
+         const MatrixShape& shape,
+         std::uint64_t kept)
+        : execution_(execution),
+          x_(x.data()),
+          shape_(shape),
+          kept_(kept),
+          width_(detail::whole_lanes(kept)),
+          v_("FusionLLM::Subspace::v", shape.columns * width_),
+          projected_("FusionLLM::Subspace::projected", shape.rows * width_),
+          product_("FusionLLM::Subspace::product", shape.columns * kept),
+          v_host_(Kokkos::create_mirror_view(v_)),
+          product_host_(Kokkos::create_mirror_view(product_)) {}
+
+    void multiply(Vectors& vectors) {
+        for (std::uint64_t j = 0; j < kept_; ++j) {
+            for (std::uint64_t c = 0; c < shape_.columns; ++c) {
+                // As f32, so that products with it are exact.
+                v_host_(c * width_ + j) =
+                    static_cast<float>(vectors[j * shape_.columns + c]);
+            }
+        }
+        Kokkos::deep_copy(execution_, v_, v_host_);
+        project();
+        project_back();
+        Kokkos::deep_copy(execution_, product_host_, product_);
+        execution_.fence();
+        std::copy_n(product_host_.data(), vectors.size(), vectors.begin());
+    }
+
+private:
+    using Memory = typename Execution::memory_space;
+    template <class Number>
+    using View = Kokkos::View<Number*, Memory>;
+    template <class Number>
+    using HostView = typename View<Number>::HostMirror;
+    using Policy =
+        Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
+
+    Execution execution_;
+    const float* x_;
+    MatrixShape shape_;
+    std::uint64_t kept_;
+    std::uint64_t width_;
+    View<double> v_;         // (columns, width)
+    View<float> projected_;  // (rows, width)
+    View<double> product_;   // (kept, columns)
+    HostView<double> v_host_;
+    HostView<double> product_host_;
+
+    void project() {
+        const detail::Product<2, double, float> product{x_,
+                                                        shape_.columns,
+                                                        1,
+                                                        v_.data(),
+                                                        projected_.data(),
+                                                        width_,
+                                                        1,
+                                                        shape_.rows,
+                                                        kept_,
+                                                        shape_.columns};
+        Kokkos::parallel_for("FusionLLM::Subspace::project",
+                             Policy(execution_, 0, product.num_items()),
+                             product);
+    }
+
+    void project_back() {
+        const detail::Product<8, float, double> product{x_,
+                                                        1,
+                                                        shape_.columns,
+                                                        projected_.data(),
+                                                        product_.data(),
+                                                        1,
+                                                        shape_.columns,
+                                                        shape_.columns,
+                                                        kept_,
+                                                        shape_.rows};
+        Kokkos::parallel_for("FusionLLM::Subspace::project_back",
+                             Policy(execution_, 0, product.num_items()),
+                             product);
+    }
+};
+
+}  // namespace
+
+BasisBits find_basis(std::span<const float> x,
+                     const MatrixShape& shape,
+                     std::uint64_t kept,
+                     const BasisBits& previous,
+                     MemorySpace space) {
+    FUSIONLLM_EXPECTS(kept > 0 && kept <= shape.columns);
+    FUSIONLLM_EXPECTS(x.size() == shape.size());
+    if (kept == shape.columns) {
+        return make_unit_vectors(shape.columns, kept);
+    }
+    return detail::with_execution(space, [&](const auto& execution) {
+        Gram gram(execution, x, shape, kept);
+        Vectors vectors = make_start(previous, shape.columns, kept);
+        detail::orthonormalise(vectors, kept);
+        const int iterations =
+            previous.empty() ? cold_iterations : warm_iterations;
+        for (int i = 0; i < iterations; ++i) {
+            gram.multiply(vectors);
+            if (!std::ranges::all_of(
+                    vectors, [](double v) { return std::isfinite(v); })) {
+                return previous.empty() ? make_unit_vectors(shape.columns, kept)
+                                        : previous;
+            }
+            detail::orthonormalise(vectors, kept);
+        }
+        return round_to_f16(vectors, shape.columns, kept);
+    });
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "fusionllm/codec/memory_space.hpp"
+#include "fusionllm/wire/codec_spec.hpp"
+
+namespace fusionllm {
+
+//! The bits of f16, each row `kept` long: of a column of X what each vector of
+//! the basis has there.
+using BasisBits = std::vector<std::uint16_t>;
+
+/*!
+ * About the `kept` principal components of X (rows x columns, not centred),
+ * orthonormal, largest first, rounded to f16.
+ *
+ * Orthogonal iteration on X^T X (Golub and Van Loan, Matrix Computations, 8.2),
+ * from random vectors or from `previous`: 6 or 3 times 4 rows columns kept
+ * flops. All columns kept: the unit vectors. If X^T X is not finite: `previous`
+ * or the unit vectors, so that what is wrong with X shows in its coefficients
+ * alone.
+ *
+ * \param previous empty, or a basis of this size
+ */
+BasisBits find_basis(std::span<const float> x,
+                     const MatrixShape& shape,
+                     std::uint64_t kept,
+                     const BasisBits& previous,
+                     MemorySpace space);
+
+}  // namespace fusionllm
