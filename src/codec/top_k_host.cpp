@@ -14,8 +14,8 @@
 namespace fusionllm::detail {
 namespace {
 
-// Elements that are looked at together; one test says whether any is large.
-constexpr std::uint64_t block_size = 32;
+// Elements that are compared together: a bit of a word for each.
+constexpr std::uint64_t block_size = 64;
 // Among so few, sorting in part beats counting.
 constexpr std::uint64_t few = 2048;
 // Samples are taken where they share a cache line.
@@ -41,10 +41,7 @@ public:
     void find(std::span<const float> numbers, std::uint32_t least);
 
 private:
-    void append(const float* numbers,
-                std::uint64_t begin,
-                std::uint64_t count,
-                std::uint32_t least);
+    void append(const float* numbers, std::uint64_t i);
 
     std::uint64_t capacity_;
     std::uint64_t size_ = 0;
@@ -52,45 +49,52 @@ private:
     std::unique_ptr<std::uint32_t[]> indices_;
 };
 
-// Signed, for that is what every vector instruction set can compare.
-bool has_any(const float* numbers, std::uint32_t least) {
+/*!
+ * Bit i: whether element i is large. Loops that every compiler makes vectors
+ * of; signed, for that is what every vector instruction set compares.
+ */
+std::uint64_t find_large(const float* numbers, std::uint32_t least) {
     const auto below = static_cast<std::int32_t>(least) - 1;
-    std::int32_t any = 0;
+    std::array<std::uint8_t, block_size> are_large;
     for (std::uint64_t i = 0; i < block_size; ++i) {
         const auto key = static_cast<std::int32_t>(magnitude_key(numbers[i]));
-        any |= key > below ? -1 : 0;
+        are_large[i] = key > below ? 1 : 0;
     }
-    return any != 0;
+    // Eight bytes of 0 or 1 become eight bits.
+    constexpr std::uint64_t collect = 0x0102040810204080u;
+    std::uint64_t bits = 0;
+    for (std::uint64_t i = 0; i < block_size; i += 8) {
+        std::uint64_t eight = 0;
+        std::memcpy(&eight, are_large.data() + i, sizeof(eight));
+        bits |= (eight * collect >> 56) << i;
+    }
+    return bits;
 }
 
-void Candidates::append(const float* numbers,
-                        std::uint64_t begin,
-                        std::uint64_t count,
-                        std::uint32_t least) {
-    std::uint32_t* keys = keys_.get();
-    std::uint32_t* indices = indices_.get();
-    std::uint64_t size = size_;
-    for (std::uint64_t i = begin; i < begin + count; ++i) {
-        const std::uint32_t key = magnitude_key(numbers[i]);
-        keys[size] = key;
-        indices[size] = static_cast<std::uint32_t>(i);
-        size += key >= least ? 1 : 0;
-    }
-    size_ = size;
+void Candidates::append(const float* numbers, std::uint64_t i) {
+    keys_[size_] = magnitude_key(numbers[i]);
+    indices_[size_] = static_cast<std::uint32_t>(i);
+    ++size_;
 }
 
 void Candidates::find(std::span<const float> numbers, std::uint32_t least) {
     const std::uint64_t in_blocks = numbers.size() / block_size * block_size;
     size_ = 0;
     for (std::uint64_t i = 0; i < in_blocks; i += block_size) {
-        if (has_any(numbers.data() + i, least)) {
-            append(numbers.data(), i, block_size, least);
-            if (are_too_many()) {
-                return;
-            }
+        std::uint64_t large = find_large(numbers.data() + i, least);
+        for (; large != 0; large &= large - 1) {
+            append(numbers.data(),
+                   i + static_cast<std::uint64_t>(std::countr_zero(large)));
+        }
+        if (are_too_many()) {
+            return;
         }
     }
-    append(numbers.data(), in_blocks, numbers.size() - in_blocks, least);
+    for (std::uint64_t i = in_blocks; i < numbers.size(); ++i) {
+        if (magnitude_key(numbers[i]) >= least) {
+            append(numbers.data(), i);
+        }
+    }
 }
 
 /*!

@@ -47,9 +47,14 @@ public:
         return threshold > margin_ ? threshold - margin_ : 0;
     }
     void widen() { margin_ = margin_ < most_ ? 2 * margin_ : most_; }
+    //! Numbers that differ by chance alone pass a threshold about sqrt(kept)
+    //! times more or less often.
     void adapt(std::uint64_t num_candidates, std::uint64_t kept) {
-        if (num_candidates > kept + kept / 4 && margin_ > least_) {
-            margin_ -= margin_ / 4;
+        const std::uint64_t excess =
+            num_candidates > kept ? num_candidates - kept : 0;
+        if (excess > kept / 4 && excess * excess > 64 * kept &&
+            margin_ > least_) {
+            margin_ -= margin_ / 8;
         }
     }
 

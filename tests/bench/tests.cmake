@@ -54,3 +54,11 @@ add_test(NAME bench/receives
           --sizes 1 100000)
 set_tests_properties(bench/receives PROPERTIES LABELS mpi TIMEOUT 60
   ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+
+add_executable(bench_codec ${CMAKE_CURRENT_LIST_DIR}/codec.cpp)
+target_compile_options(bench_codec PRIVATE -Wall -Wextra -Werror)
+target_link_libraries(bench_codec PRIVATE
+  fusionllm_codec fusionllm_exec CLI11::CLI11)
+add_test(NAME bench/codec
+  COMMAND bench_codec --rounds 1 --sizes 1000 5120 --ratios 10 100)
+set_tests_properties(bench/codec PROPERTIES LABELS unit TIMEOUT 60)
