@@ -7,7 +7,7 @@
 namespace fusionllm {
 namespace {
 
-constexpr std::uint64_t least_columns = 64;
+constexpr std::uint64_t least_columns = 16;
 // So that no product of sizes overflows, whatever a message says.
 constexpr std::uint64_t most_elements = std::uint64_t{1} << 40;
 constexpr std::uint64_t most_vectors = std::uint64_t{1} << 16;

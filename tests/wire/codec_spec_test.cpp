@@ -17,7 +17,7 @@ TEST(MatrixShape, has_rows_as_long_as_the_last_dimension) {
 }
 
 TEST(MatrixShape, joins_short_dimensions) {
-    EXPECT_EQ(shape_of({2, 256, 7, 7}), (MatrixShape{2, 12544}));
+    EXPECT_EQ(shape_of({2, 256, 7, 7}), (MatrixShape{512, 49}));
     EXPECT_EQ(shape_of({2, 3}), (MatrixShape{1, 6}));
     EXPECT_EQ(shape_of({}), (MatrixShape{1, 1}));
     EXPECT_EQ(shape_of({4, 0}), (MatrixShape{0, 0}));

@@ -56,7 +56,7 @@ struct MatrixShape {
 
 /*!
  * Rows are as long as the last dimension, or as the last ones together while
- * those have less than 64 elements. {0, 0} for a tensor without elements.
+ * those have less than 16 elements. {0, 0} for a tensor without elements.
  *
  * Codecs take the elements in row-major order, however they lie in memory, so
  * that sizes are a function of the type alone.
