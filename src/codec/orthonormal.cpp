@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <span>
 
 #include "fusionllm/util/error.hpp"
@@ -103,7 +104,102 @@ private:
     }
 };
 
+//! Cosine and sine.
+struct Rotation {
+    double c;
+    double s;
+};
+
+//! That takes what p and q have in common away (Golub and Van Loan, 8.5).
+Rotation find_rotation(double pp, double pq, double qq) {
+    const double theta = (qq - pp) / (2 * pq);
+    const double t =
+        (theta < 0 ? -1 : 1) / (std::abs(theta) + std::hypot(theta, 1.0));
+    const double c = 1 / std::hypot(t, 1.0);
+    return {c, t * c};
+}
+
+void rotate(Vector a, Vector b, const Rotation& rotation) {
+    for (std::size_t k = 0; k < a.size(); ++k) {
+        const double x = a[k];
+        const double y = b[k];
+        a[k] = rotation.c * x - rotation.s * y;
+        b[k] = rotation.s * x + rotation.c * y;
+    }
+}
+
+class Jacobi {
+public:
+    Jacobi(std::vector<double> matrix, std::size_t size)
+        : size_(size), matrix_(std::move(matrix)), vectors_(size * size) {
+        for (std::size_t i = 0; i < size; ++i) {
+            vectors_[i * size + i] = 1;
+        }
+    }
+
+    //! Whether there was anything left to rotate.
+    bool sweep() {
+        bool is_changed = false;
+        for (std::size_t p = 0; p < size_; ++p) {
+            for (std::size_t q = p + 1; q < size_; ++q) {
+                const double pq = at(p, q);
+                const double limit =
+                    1e-15 * std::sqrt(std::abs(at(p, p) * at(q, q)));
+                if (std::abs(pq) > limit) {
+                    is_changed = true;
+                    apply(p, q, find_rotation(at(p, p), pq, at(q, q)));
+                }
+            }
+        }
+        return is_changed;
+    }
+
+    std::vector<double> sorted_vectors() {
+        std::vector<std::size_t> order(size_);
+        std::iota(order.begin(), order.end(), 0U);
+        std::ranges::stable_sort(order, [&](std::size_t i, std::size_t j) {
+            return at(i, i) > at(j, j);
+        });
+        std::vector<double> sorted;
+        for (const std::size_t i : order) {
+            const Vector v = row(vectors_, i);
+            sorted.insert(sorted.end(), v.begin(), v.end());
+        }
+        return sorted;
+    }
+
+private:
+    std::size_t size_;
+    std::vector<double> matrix_;
+    std::vector<double> vectors_;
+
+    double at(std::size_t i, std::size_t j) const {
+        return matrix_[i * size_ + j];
+    }
+    Vector row(std::vector<double>& matrix, std::size_t i) const {
+        return Vector(matrix).subspan(i * size_, size_);
+    }
+    void apply(std::size_t p, std::size_t q, const Rotation& rotation) {
+        rotate(row(matrix_, p), row(matrix_, q), rotation);
+        for (std::size_t k = 0; k < size_; ++k) {
+            const Vector of = row(matrix_, k);
+            rotate(of.subspan(p, 1), of.subspan(q, 1), rotation);
+        }
+        rotate(row(vectors_, p), row(vectors_, q), rotation);
+    }
+};
+
 }  // namespace
+
+std::vector<double> find_eigenvectors(std::vector<double> matrix,
+                                      std::uint64_t size) {
+    FUSIONLLM_EXPECTS(matrix.size() == size * size);
+    constexpr int most_sweeps = 30;
+    Jacobi jacobi(std::move(matrix), size);
+    for (int i = 0; i < most_sweeps && jacobi.sweep(); ++i) {
+    }
+    return jacobi.sorted_vectors();
+}
 
 void orthonormalise(std::vector<double>& vectors, std::uint64_t num_vectors) {
     FUSIONLLM_EXPECTS(num_vectors > 0 &&

@@ -12,4 +12,11 @@ namespace fusionllm::detail {
  */
 void orthonormalise(std::vector<double>& vectors, std::uint64_t num_vectors);
 
+/*!
+ * Eigenvectors of a symmetric matrix of `size` rows, one after the other, that
+ * of the largest eigenvalue first (cyclic Jacobi; about 60 size^3 flops).
+ */
+std::vector<double> find_eigenvectors(std::vector<double> matrix,
+                                      std::uint64_t size);
+
 }  // namespace fusionllm::detail

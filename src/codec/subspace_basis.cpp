@@ -13,8 +13,12 @@
 namespace fusionllm {
 namespace {
 
-constexpr int cold_iterations = 6;
-constexpr int warm_iterations = 3;
+constexpr int cold_iterations = 4;
+constexpr int warm_iterations = 2;
+// Vectors beyond those kept, for which those kept would otherwise be mixed up
+// with the next ones; where choosing among them is not too long.
+constexpr std::uint64_t more_vectors = 8;
+constexpr std::uint64_t most_to_choose_from = 256;
 constexpr std::uint64_t start_seed = 0x5B5BACE;
 
 //! Vectors one after the other, on the host.
@@ -22,13 +26,14 @@ using Vectors = std::vector<double>;
 
 Vectors make_start(const BasisBits& previous,
                    std::uint64_t columns,
-                   std::uint64_t kept) {
-    Vectors vectors(columns * kept);
+                   std::uint64_t kept,
+                   std::uint64_t num_vectors) {
+    Vectors vectors(columns * num_vectors);
     const PhiloxKey key = make_philox_key(start_seed);
-    for (std::uint64_t j = 0; j < kept; ++j) {
+    for (std::uint64_t j = 0; j < num_vectors; ++j) {
         for (std::uint64_t c = 0; c < columns; ++c) {
             double& number = vectors[j * columns + c];
-            if (!previous.empty()) {
+            if (j < kept && !previous.empty()) {
                 number = detail::float_of_f16(previous[c * kept + j]);
                 continue;
             }
@@ -41,6 +46,40 @@ Vectors make_start(const BasisBits& previous,
         }
     }
     return vectors;
+}
+
+/*!
+ * Rayleigh and Ritz: G times the vectors in the span of `vectors` that are
+ * nearest to eigenvectors of G, that of the largest eigenvalue first.
+ *
+ * \param product G times the vectors, which are orthonormal
+ */
+Vectors choose(const Vectors& vectors,
+               const Vectors& product,
+               std::uint64_t columns) {
+    const std::uint64_t size = vectors.size() / columns;
+    std::vector<double> small(size * size);
+    for (std::uint64_t i = 0; i < size; ++i) {
+        for (std::uint64_t j = 0; j < size; ++j) {
+            double sum = 0;
+            for (std::uint64_t c = 0; c < columns; ++c) {
+                sum += vectors[i * columns + c] * product[j * columns + c];
+            }
+            small[i * size + j] += sum / 2;
+            small[j * size + i] += sum / 2;
+        }
+    }
+    const auto turned = detail::find_eigenvectors(std::move(small), size);
+    Vectors chosen(vectors.size());
+    for (std::uint64_t i = 0; i < size; ++i) {
+        for (std::uint64_t j = 0; j < size; ++j) {
+            for (std::uint64_t c = 0; c < columns; ++c) {
+                chosen[i * columns + c] +=
+                    turned[i * size + j] * product[j * columns + c];
+            }
+        }
+    }
+    return chosen;
 }
 
 BasisBits round_to_f16(const Vectors& vectors,
@@ -64,7 +103,7 @@ BasisBits make_unit_vectors(std::uint64_t columns, std::uint64_t kept) {
     return bits;
 }
 
-//! Vectors become X^T X times them.
+//! X^T X, for products with vectors.
 template <class Execution>
 class Gram {
 public:
@@ -83,7 +122,7 @@ public:
           v_host_(Kokkos::create_mirror_view(v_)),
           product_host_(Kokkos::create_mirror_view(product_)) {}
 
-    void multiply(Vectors& vectors) {
+    Vectors multiply(const Vectors& vectors) {
         for (std::uint64_t j = 0; j < kept_; ++j) {
             for (std::uint64_t c = 0; c < shape_.columns; ++c) {
                 // As f32, so that products with it are exact.
@@ -96,7 +135,8 @@ public:
         project_back();
         Kokkos::deep_copy(execution_, product_host_, product_);
         execution_.fence();
-        std::copy_n(product_host_.data(), vectors.size(), vectors.begin());
+        return Vectors(product_host_.data(),
+                       product_host_.data() + product_host_.size());
     }
 
 private:
@@ -165,19 +205,27 @@ BasisBits find_basis(std::span<const float> x,
         return make_unit_vectors(shape.columns, kept);
     }
     return detail::with_execution(space, [&](const auto& execution) {
-        Gram gram(execution, x, shape, kept);
-        Vectors vectors = make_start(previous, shape.columns, kept);
-        detail::orthonormalise(vectors, kept);
+        const bool is_choosing = kept + more_vectors <= most_to_choose_from;
+        const std::uint64_t num_vectors =
+            std::min(shape.columns, is_choosing ? kept + more_vectors : kept);
+        Gram gram(execution, x, shape, num_vectors);
+        Vectors vectors =
+            make_start(previous, shape.columns, kept, num_vectors);
+        detail::orthonormalise(vectors, num_vectors);
         const int iterations =
             previous.empty() ? cold_iterations : warm_iterations;
         for (int i = 0; i < iterations; ++i) {
-            gram.multiply(vectors);
+            Vectors product = gram.multiply(vectors);
             if (!std::ranges::all_of(
-                    vectors, [](double v) { return std::isfinite(v); })) {
+                    product, [](double v) { return std::isfinite(v); })) {
                 return previous.empty() ? make_unit_vectors(shape.columns, kept)
                                         : previous;
             }
-            detail::orthonormalise(vectors, kept);
+            const bool is_last = i + 1 == iterations;
+            vectors = is_last && is_choosing
+                          ? choose(vectors, product, shape.columns)
+                          : std::move(product);
+            detail::orthonormalise(vectors, num_vectors);
         }
         return round_to_f16(vectors, shape.columns, kept);
     });

@@ -17,9 +17,10 @@ using BasisBits = std::vector<std::uint16_t>;
  * About the `kept` principal components of X (rows x columns, not centred),
  * orthonormal, largest first, rounded to f16.
  *
- * Orthogonal iteration on X^T X (Golub and Van Loan, Matrix Computations, 8.2),
- * from random vectors or from `previous`: 6 or 3 times 4 rows columns kept
- * flops. All columns kept: the unit vectors. If X^T X is not finite: `previous`
+ * Orthogonal iteration on X^T X (Golub and Van Loan, Matrix Computations, 8.2)
+ * with 8 vectors more than are kept, then Rayleigh and Ritz; from random
+ * vectors or from `previous`: 4 or 2 times 4 rows columns (kept + 8) flops.
+ * All columns kept: the unit vectors. If X^T X is not finite: `previous`
  * or the unit vectors, so that what is wrong with X shows in its coefficients
  * alone.
  *
