@@ -8,6 +8,7 @@
 #include "fusionllm/data/k_hop.hpp"
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/graph/resnet.hpp"
+#include "fusionllm/io/trace.hpp"
 #include "fusionllm/plan/compression.hpp"
 #include "fusionllm/runtime/train_options.hpp"
 #include "fusionllm/topology/topology_spec.hpp"
@@ -95,6 +96,7 @@ struct RunInput {
     //! Its rule is "none" without a section, "adaptive" in one that names none.
     CompressionSection compression;
     std::string network_mode = "none";
+    TraceOptions trace;
 
     friend bool operator==(const RunInput&, const RunInput&) = default;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "app/run_input.hpp"
+#include "app/run_input_boundary_keys.hpp"
 #include "app/run_input_rules.hpp"
 #include "app/run_input_train_keys.hpp"
 
@@ -167,64 +168,6 @@ void visit_placement(Input& input, Visitor& visitor) {
 }
 
 template <class Input, class Visitor>
-void visit_compression(Input& input, Visitor& visitor) {
-    auto& options = input.compression.options;
-    visitor.section("compression", "What is sent between stages.");
-    visitor.key("rule",
-                options.rule,
-                Choices{compression_rule_names()},
-                "How codecs are chosen; \"none\": nothing is compressed.");
-    visitor.key("codec",
-                options.codec,
-                Any{},
-                "Such as \"int8\" or \"top_k(100,int4)\"; \"\" = any.");
-    visitor.key("element_ratio",
-                options.element_ratio,
-                at_least_one,
-                "Of a codec that leaves it out: n/k.");
-    visitor.key("max_byte_ratio",
-                options.max_byte_ratio,
-                at_least_one,
-                "Most that a value is compressed.");
-    visitor.key("max_error",
-                options.max_error,
-                at_least_zero,
-                "Largest relative error of a value; 0 = no limit.");
-    visitor.key("adapt",
-                options.adapt,
-                Choices{{"off", "on", "replay"}},
-                "Whether codecs follow the links while training.");
-    visitor.key("replay",
-                options.replay,
-                Any{},
-                "For \"replay\": the choices that another run recorded.");
-    visitor.key("basis_every",
-                input.compression.basis_every,
-                some_count,
-                "Steps between new bases of subspace codecs.");
-    visitor.key("measure_every",
-                input.compression.measure_every,
-                any_count,
-                "Steps between measurements of their errors; 0 = never.");
-    visitor.key("evaluate",
-                input.compression.evaluate,
-                Choices{{"on", "off", "both"}},
-                "Whether evaluations go through the codecs.");
-    visitor.key("fences",
-                input.compression.fences,
-                Any{},
-                "A plan whose fences to take; \"\" = the rule's.");
-    visitor.key("cut_after",
-                input.compression.cut_after,
-                Any{},
-                "For rule \"cut\": the block or op before it, like \"h.1\".");
-    visitor.key("restart",
-                input.compression.restart,
-                Choices{{"embedding", "zeros"}},
-                "For rule \"cut\": what the ops after it begin with.");
-}
-
-template <class Input, class Visitor>
 void visit_keys(Input& input, Visitor& visitor) {
     visit_run(input, visitor);
     visit_model(input, visitor);
@@ -246,7 +189,7 @@ void visit_keys(Input& input, Visitor& visitor) {
                 input.network_mode,
                 Choices{{"none", "emulated"}},
                 "\"emulated\": time the steps for the topology, too.");
-    visitor.section("trace", "Has no keys yet.");
+    visit_trace(input, visitor);
 }
 
 }  // namespace fusionllm::detail

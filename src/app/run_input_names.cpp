@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/ranges.h>
+
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/text.hpp"
 
@@ -46,12 +48,16 @@ void KnownKeys::check_key(std::string_view section,
     if (contains(keys, key)) {
         return;
     }
-    std::string hint = did_you_mean(key, keys);
+    std::vector<std::string> others;
     for (const std::string& other : sections_) {
         if (contains(keys_.at(other), key)) {
-            hint = fmt::format("; it belongs to [{}]", other);
+            others.push_back(other);
         }
     }
+    const std::string hint =
+        others.empty()
+            ? did_you_mean(key, keys)
+            : fmt::format("; it belongs to [{}]", fmt::join(others, "] or ["));
     throw InputError(fmt::format(
         "{}: unknown key '{}' in [{}]{}", place, key, section, hint));
 }

@@ -34,6 +34,9 @@ struct TopologyKey {
         nothing;  //!< how it is written if it joins another key, or null
 };
 
+//! First and last step, or the last alone; none if all are meant.
+struct StepRange {};
+
 inline constexpr IntegerRange any_count{
     0, std::numeric_limits<std::int64_t>::max()};
 inline constexpr IntegerRange some_count{

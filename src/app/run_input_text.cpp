@@ -86,6 +86,17 @@ private:
         }
         return list(items);
     }
+    static std::string show(const std::vector<std::string>& words, const Any&) {
+        std::vector<std::string> items;
+        for (const std::string& word : words) {
+            items.push_back(toml_string(word));
+        }
+        return list(items);
+    }
+    static std::string show(const std::vector<std::int64_t>& steps,
+                            const StepRange&) {
+        return fmt::format("[{}]", fmt::join(steps, ", "));
+    }
     template <class Value>
     static std::string show(const Value& value, const TopologyKey& rule) {
         return rule.nothing != nullptr ? rule.nothing : show_part(value);

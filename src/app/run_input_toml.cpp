@@ -243,6 +243,38 @@ private:
         }
     }
 
+    void read(const TomlValue& given,
+              std::vector<std::string>& value,
+              const detail::Any& any) const {
+        value.clear();
+        if (given.get<std::string>() != nullptr) {
+            read(given, value.emplace_back(), any);
+            return;
+        }
+        for (const TomlValue& item : get<TomlValue::List>(
+                 given, "a text in quotes or a list of them")) {
+            read(item, value.emplace_back(), any);
+        }
+    }
+
+    void read(const TomlValue& given,
+              std::vector<std::int64_t>& value,
+              const detail::StepRange&) const {
+        const char* kind = "a last step or [first, last], counted from 1";
+        value.clear();
+        if (given.get<std::int64_t>() != nullptr) {
+            value = {1, get<std::int64_t>(given, kind)};
+        } else {
+            for (const TomlValue& item : get<TomlValue::List>(given, kind)) {
+                value.push_back(get<std::int64_t>(item, kind));
+            }
+        }
+        expect(value.empty() ||
+                   (value.size() == 2 && value[0] >= 1 && value[0] <= value[1]),
+               kind,
+               given);
+    }
+
     template <class Value>
     void read(const TomlValue& given, Value&, const detail::TopologyKey&) {
         topology_.read(key_, given);

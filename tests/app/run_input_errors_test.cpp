@@ -30,9 +30,9 @@ TEST(RunInputErrors, say_file_line_key_and_value) {
          "inputs/x.toml:3: unknown key 'zzzzzzzz' in [run]"},
         {"[run]\nsteps = 1",
          "inputs/x.toml:2: unknown key 'steps' in [run]; it belongs to "
-         "[train]"},
-        {"[trace]\nevery = 1",
-         "inputs/x.toml:2: unknown key 'every' in [trace]; it belongs to "
+         "[train] or [trace]"},
+        {"[trace]\nkeep = 1",
+         "inputs/x.toml:2: unknown key 'keep' in [trace]; it belongs to "
          "[checkpoint]"},
         {"\n[trian]\nsteps = 1",
          "inputs/x.toml:2: unknown section [trian]; did you mean 'train'?"},
@@ -153,6 +153,12 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
          "inputs/x.toml:4: context = 8 in [model] is too short for kind = "
          "\"k_hop\", whose 8 pairs come before the questions; set it to 16 or "
          "more"},
+        {synthetic + "[trace]\nsteps = [9, 3]",
+         "inputs/x.toml:3: 'steps' in [trace] must be a last step or [first, "
+         "last], counted from 1, not a list"},
+        {synthetic + "[trace]\nsteps = 0",
+         "inputs/x.toml:3: 'steps' in [trace] must be a last step or [first, "
+         "last], counted from 1, not 0"},
         {synthetic + "[run]\nname = 'a/b'",
          "inputs/x.toml:3: 'name' in [run] must be a word without '/', not "
          "\"a/b\": it is part of a folder's name"},

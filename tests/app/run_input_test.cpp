@@ -131,6 +131,11 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"compression.cut_after", {"h.1", "compression.rule=none"}},
         {"compression.restart", {"zeros", "compression.rule=none"}},
         {"network.mode", {"emulated"}},
+        {"trace.values", {"['h.1', 'all']"}},
+        {"trace.steps", {"[3, 9]"}},
+        {"trace.every", {"10"}},
+        {"trace.micro_batches", {"2"}},
+        {"trace.file", {"acts.h5"}},
     };
     // These have one value only, or none that stays in a resolved input.
     const std::set<std::string> unchangeable{"model.kind",
@@ -216,8 +221,13 @@ TEST(RunInput, takes_sites_as_tables_too) {
               (std::vector<SiteSpec>{{"a", 2}, {"b", 1}}));
 }
 
-TEST(RunInput, takes_an_empty_trace_section) {
-    EXPECT_EQ(parse(synthetic + "[trace]\n", {}), parse(synthetic, {}));
+TEST(RunInput, takes_one_value_and_a_last_step_to_trace) {
+    const RunInput input =
+        parse(synthetic + "[trace]\nvalues = 'all'\nsteps = 500\n", {});
+
+    EXPECT_EQ(input.trace.values, std::vector<std::string>{"all"});
+    EXPECT_EQ(input.trace.steps, (std::vector<std::int64_t>{1, 500}));
+    EXPECT_EQ(parse(to_toml(input), {}), input);
 }
 
 TEST(RunInput, last_override_of_a_key_counts) {
