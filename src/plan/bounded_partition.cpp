@@ -41,10 +41,8 @@ BoundedPartition::BoundedPartition(const CostModel& model,
       memory_(task.memory),
       use_(task.use),
       micro_batches_(task.micro_batches),
-      positions_(task.cuts) {
-    for (const std::size_t position : positions_) {
-        cuts_.push_back(model.cut(position));
-    }
+      positions_(task.cuts),
+      levels_(model, task.cuts, task.rule) {
     add_kinds(task);
     add_pairs(task);
     const bool has_layers = is_exact_ && has_memory_limit_ &&
@@ -55,6 +53,7 @@ BoundedPartition::BoundedPartition(const CostModel& model,
         table.tail_s.resize(size);
         table.end.resize(size);
         table.next.resize(size);
+        table.level.resize(size);
     }
     exit_s_.resize(num_cuts());
 }
@@ -105,6 +104,8 @@ void BoundedPartition::add_kinds(const PartitionTask& task) {
         entry.forward = make_sweep(device, ActionKind::forward);
         entry.backward = make_sweep(device, ActionKind::backward);
         entry.total = add(entry.forward, entry.backward);
+        entry.s_per_copied_byte = model_.codec_s(device, {1, 0});
+        entry.s_per_flop = model_.codec_s(device, {0, 1});
         if (!is_exact_) {
             continue;
         }
@@ -147,6 +148,15 @@ void BoundedPartition::add_pairs(const PartitionTask& task) {
                                  backward.bandwidth_bytes_per_s)};
         }
     }
+}
+
+double BoundedPartition::codec_s(const Kind& from,
+                                 const Kind& to,
+                                 const CutLevel& level) const {
+    return level.sender.copied_bytes * from.s_per_copied_byte +
+           level.sender.flops * from.s_per_flop +
+           level.receiver.copied_bytes * to.s_per_copied_byte +
+           level.receiver.flops * to.s_per_flop;
 }
 
 int BoundedPartition::in_flight(std::size_t layer, std::size_t device) const {
@@ -196,6 +206,8 @@ void BoundedPartition::fill_exits(std::size_t layer,
     }
     const Table& rest = tables_[has_layers ? layer - 1 : 0];
     std::uint32_t* next = &tables_[layer].next[device * num_cuts()];
+    std::uint8_t* level_of = &tables_[layer].level[device * num_cuts()];
+    const Kind& kind = kinds_[kind_[device]];
     const double forward_bound = std::min(bounds.forward_s, bounds.total_s);
     const double backward_bound = std::min(bounds.backward_s, bounds.total_s);
     const std::size_t last = std::min(num_devices(), device + 1 + max_skip_);
@@ -206,17 +218,22 @@ void BoundedPartition::fill_exits(std::size_t layer,
             if (tail[j] == infinity) {
                 continue;
             }
-            const double forward_s =
-                cuts_[j].forward_bytes * link.forward_s_per_byte;
-            const double backward_s =
-                cuts_[j].backward_bytes * link.backward_s_per_byte;
-            if (forward_s > forward_bound || backward_s > backward_bound) {
+            const std::size_t index = levels_.find(
+                j,
+                {link.forward_s_per_byte, link.backward_s_per_byte},
+                forward_bound,
+                backward_bound);
+            if (index == levels_.size()) {
                 continue;
             }
-            const double total =
-                tail[j] + link.latency_s + forward_s + backward_s;
+            const CutLevel& at = levels_.at(j, index);
+            const double total = tail[j] + link.latency_s +
+                                 at.forward_bytes * link.forward_s_per_byte +
+                                 at.backward_bytes * link.backward_s_per_byte +
+                                 codec_s(kind, kinds_[kind_[to]], at);
             if (total < exit_s_[j]) {
                 exit_s_[j] = total;
+                level_of[j] = static_cast<std::uint8_t>(index);
                 next[j] = static_cast<std::uint32_t>(to);
             }
         }
@@ -283,9 +300,10 @@ Solution BoundedPartition::trace(std::size_t layer, std::size_t device) const {
         if (!is_last) {
             const std::size_t to = table.next[device * stride + end];
             const Pair link = pair(device, to);
-            link_forward_s = cuts_[end].forward_bytes * link.forward_s_per_byte;
-            link_backward_s =
-                cuts_[end].backward_bytes * link.backward_s_per_byte;
+            const CutLevel& at =
+                levels_.at(end, table.level[device * stride + end]);
+            link_forward_s = at.forward_bytes * link.forward_s_per_byte;
+            link_backward_s = at.backward_bytes * link.backward_s_per_byte;
             device = to;
             layer = num_layers() > 1 ? layer - 1 : layer;
         }
@@ -341,8 +359,8 @@ std::vector<double> BoundedPartition::collect(Stage stage, Link link) const {
         for (std::size_t b = a + 1;
              b < std::min(num_devices(), a + 1 + max_skip_);
              ++b) {
-            for (const CutCost& cut : cuts_) {
-                link(values, pair(a, b), cut);
+            for (const CutLevel& level : levels_.all()) {
+                link(values, pair(a, b), level);
             }
         }
     }
@@ -356,9 +374,11 @@ std::vector<double> BoundedPartition::stage_bounds() const {
         [](const Kind& kind, std::size_t i, std::size_t j) {
             return kind.total.seconds(i, j);
         },
-        [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
-            values.push_back(cut.forward_bytes * link.forward_s_per_byte);
-            values.push_back(cut.backward_bytes * link.backward_s_per_byte);
+        [](std::vector<double>& values,
+           const Pair& link,
+           const CutLevel& level) {
+            values.push_back(level.forward_bytes * link.forward_s_per_byte);
+            values.push_back(level.backward_bytes * link.backward_s_per_byte);
         });
 }
 
@@ -367,8 +387,10 @@ std::vector<double> BoundedPartition::forward_bounds() const {
         [](const Kind& kind, std::size_t i, std::size_t j) {
             return kind.forward.seconds(i, j);
         },
-        [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
-            values.push_back(cut.forward_bytes * link.forward_s_per_byte);
+        [](std::vector<double>& values,
+           const Pair& link,
+           const CutLevel& level) {
+            values.push_back(level.forward_bytes * link.forward_s_per_byte);
         });
 }
 
@@ -377,8 +399,10 @@ std::vector<double> BoundedPartition::backward_bounds() const {
         [](const Kind& kind, std::size_t i, std::size_t j) {
             return kind.backward.seconds(i, j);
         },
-        [](std::vector<double>& values, const Pair& link, const CutCost& cut) {
-            values.push_back(cut.backward_bytes * link.backward_s_per_byte);
+        [](std::vector<double>& values,
+           const Pair& link,
+           const CutLevel& level) {
+            values.push_back(level.backward_bytes * link.backward_s_per_byte);
         });
 }
 

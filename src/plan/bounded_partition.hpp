@@ -9,6 +9,8 @@
 
 #include "fusionllm/plan/contiguous_partition.hpp"
 
+#include "cut_levels.hpp"
+
 namespace fusionllm::detail {
 
 //! What no stage and no link may exceed, in seconds of a micro-batch.
@@ -80,6 +82,8 @@ private:
         Sweep total;
         std::map<int, std::vector<std::size_t>> ends_that_fit;  // by in flight
         std::vector<int> max_in_flight;  // [i * P + j], in exact mode
+        double s_per_copied_byte = 0;
+        double s_per_flop = 0;
     };
     struct Pair {
         double latency_s = 0;  // both directions
@@ -91,15 +95,19 @@ private:
         std::vector<double> tail_s;       // from this stage to the end
         std::vector<std::uint32_t> end;   // where the stage ends
         std::vector<std::uint32_t> next;  // device of the stage that begins
+        std::vector<std::uint8_t> level;  // of the cut between them
     };
 
-    std::size_t num_cuts() const { return cuts_.size(); }
+    std::size_t num_cuts() const { return positions_.size(); }
     std::size_t num_layers() const { return tables_.size(); }
     const Pair& pair(std::size_t from, std::size_t to) const {
         return pairs_[from * max_skip_ + (to - from - 1)];
     }
     void add_kinds(const PartitionTask& task);
     void add_pairs(const PartitionTask& task);
+    double codec_s(const Kind& from,
+                   const Kind& to,
+                   const CutLevel& level) const;
     Sweep make_sweep(DeviceId sample, ActionKind direction) const;
     static Sweep add(const Sweep& a, const Sweep& b);
     void fill_exits(std::size_t layer,
@@ -123,8 +131,8 @@ private:
     DeviceUse use_;
     int micro_batches_;
     std::size_t max_skip_ = 1;  // the next stage is at most so many further
-    std::vector<CutCost> cuts_;
     std::vector<std::size_t> positions_;
+    CutLevels levels_;
     std::vector<std::size_t> kind_;  // by device, into kinds_
     std::vector<Kind> kinds_;
     std::vector<Pair> pairs_;

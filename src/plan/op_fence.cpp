@@ -62,16 +62,35 @@ std::size_t num_cuts_for(std::size_t num_devices) {
         cuts_per_device * num_devices, least_num_cuts, most_num_cuts);
 }
 
+double median(std::vector<double> values) {
+    const auto middle =
+        values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::ranges::nth_element(values, middle);
+    return *middle;
+}
+
 double typical_message_bytes(const CostModel& model,
                              const std::vector<std::size_t>& cuts) {
     std::vector<double> bytes;
     for (const std::size_t position : cuts) {
         bytes.push_back(model.cut(position).forward_bytes);
     }
-    const auto middle =
-        bytes.begin() + static_cast<std::ptrdiff_t>(bytes.size() / 2);
-    std::ranges::nth_element(bytes, middle);
-    return *middle;
+    return median(std::move(bytes));
+}
+
+//! The same, compressed as far as the rule may.
+double smallest_message_bytes(const CostModel& model,
+                              const PlannerOptions& options,
+                              const std::vector<std::size_t>& cuts) {
+    std::vector<double> bytes;
+    for (const std::size_t position : cuts) {
+        double saved = 0;
+        for (const CutOption& option : options.rule->options_at(position)) {
+            saved = std::max(saved, option.saved.forward_bytes);
+        }
+        bytes.push_back(model.cut(position).forward_bytes - saved);
+    }
+    return median(std::move(bytes));
 }
 
 //! How many links of the placement cross each line; empty if none is shared.
@@ -109,7 +128,8 @@ bool offer_partitions(const CostModel& model,
                        options.memory,
                        options.micro_batches,
                        options.use,
-                       {}};
+                       {},
+                       options.rule};
     const auto alone = partition_contiguous(model, task);
     if (!alone) {
         return false;
@@ -260,19 +280,33 @@ Placement place_op_fence(const CostModel& model,
     }
     const auto cuts = cheap_cuts(model, num_cuts_for(model.num_devices()));
     const auto groups = find_device_groups(model.network());
-    const double message_bytes = typical_message_bytes(model, cuts);
-    std::vector<DeviceId> order =
-        order_devices(groups, model.network(), message_bytes);
     Candidates candidates(model, options);
-    if (options.use == DeviceUse::any && order.size() > shortest_stretch) {
-        offer_stretches(model, options, order, message_bytes, candidates);
-    }
-    offer_partitions(model, options, order, cuts, candidates);
-    if (order.size() <= most_devices_both_ways) {
-        std::vector<DeviceId> back(order.rbegin(), order.rend());
-        if (offer_partitions(model, options, back, cuts, candidates)) {
-            order = std::move(back);
+    std::vector<DeviceId> order;
+    const auto offer_order = [&](double message_bytes) {
+        auto line = order_devices(groups, model.network(), message_bytes);
+        if (line == order) {
+            return;
         }
+        if (options.use == DeviceUse::any && line.size() > shortest_stretch) {
+            offer_stretches(model, options, line, message_bytes, candidates);
+        }
+        if (offer_partitions(model, options, line, cuts, candidates) ||
+            order.empty()) {
+            order = line;
+        }
+        if (line.size() <= most_devices_both_ways) {
+            std::vector<DeviceId> back(line.rbegin(), line.rend());
+            if (offer_partitions(model, options, back, cuts, candidates)) {
+                order = std::move(back);
+            }
+        }
+    };
+    if (options.rule != nullptr) {
+        offer_order(smallest_message_bytes(model, options, cuts));
+    }
+    if (options.rule == nullptr ||
+        model.num_devices() <= most_devices_both_ways) {
+        offer_order(typical_message_bytes(model, cuts));
     }
     offer_baselines(model, options, candidates);
     offer_other_orders(model, options, order, cuts, candidates);

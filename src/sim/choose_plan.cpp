@@ -34,6 +34,8 @@ struct ScheduleChoice {
 
 // Stronger codecs have to make the step that much shorter.
 constexpr double least_gain_of_codecs = 0.98;
+// With more, the best dense plan is not made first.
+constexpr std::size_t most_devices_for_dense = 64;
 
 //! A placement, how it is compressed and scheduled, and what that takes.
 struct Candidate {
@@ -232,6 +234,40 @@ Placements place(const CostModel& model,
     return placements;
 }
 
+//! The best that was found, and what was looked at.
+struct Found {
+    Candidate best;
+    Placements placements;
+    std::optional<InputError> problem;  //!< of a planner, if it had one
+};
+
+Found find_best(const CostModel& model, const PlanRequest& request) {
+    const auto schedules = schedules_of(request);
+    const FenceRule rule(model, request.compression, ErrorTable());
+    PlanSearch search(model, request, rule);
+    Found found;
+    found.placements = place(model, request, schedules, rule, found.problem);
+    if (rule.has_target() && request.partition == "op_fence" &&
+        model.num_devices() <= most_devices_for_dense) {
+        PlanRequest dense = request;
+        dense.compression = CompressionOptions();
+        const Placement best = find_best(model, dense).best.placement;
+        if (!best.stages.empty()) {
+            found.placements.add(best);
+        }
+    }
+    for (const Placement& placement : found.placements.all()) {
+        for (const std::string& schedule : schedules) {
+            search.offer(placement, schedule);
+        }
+    }
+    if (request.partition == "op_fence" && search.best().step_s < infinity) {
+        search.improve();
+    }
+    found.best = search.best();
+    return found;
+}
+
 //! Why the one placement of a baseline does not fit.
 std::string explain(const OpGraph& graph,
                     const CostModel& model,
@@ -265,28 +301,15 @@ PlannedStep choose_plan(const OpGraph& graph,
     FUSIONLLM_VALIDATE(request.micro_batches >= 1,
                        "a step has {} micro-batches; it needs at least one",
                        request.micro_batches);
-    const auto schedules = schedules_of(request);
-    const FenceRule rule(model, request.compression, ErrorTable());
-    PlanSearch search(model, request, rule);
-    std::optional<InputError> problem;
-    const Placements placements =
-        place(model, request, schedules, rule, problem);
-    for (const Placement& placement : placements.all()) {
-        for (const std::string& schedule : schedules) {
-            search.offer(placement, schedule);
+    const Found found = find_best(model, request);
+    const Candidate& best = found.best;
+    if (best.step_s == infinity) {
+        if (found.problem) {
+            throw InputError(*found.problem);
         }
+        throw InputError(explain(
+            graph, model, topology, request, found.placements.all().front()));
     }
-    if (search.best().step_s == infinity) {
-        if (problem) {
-            throw InputError(*problem);
-        }
-        throw InputError(
-            explain(graph, model, topology, request, placements.all().front()));
-    }
-    if (request.partition == "op_fence") {
-        search.improve();
-    }
-    const Candidate& best = search.best();
     Plan plan = assemble_plan(graph,
                               topology,
                               best.placement,

@@ -1,12 +1,12 @@
 // How long does planning take, and how does it grow?
 //
-//     bench_planner [--quick]
+//     bench_planner [--quick] [--rule RULE]
 //
 // Plans chains of GPT-2 XL blocks for made-up sites of mixed devices joined by
 // links of 8 Mbit/s to 10 Gbit/s, and prints a CSV line a case: devices, ops,
 // seconds for the graph, its costs and the plan, the step time that the plan
-// promises against that of equal flops, and the peak memory of the process.
-// No launch, no GPU, one thread.
+// promises against that of equal flops with the same rule of compression, and
+// the peak memory of the process. No launch, no GPU, one thread.
 
 #include <algorithm>
 #include <cmath>
@@ -78,7 +78,7 @@ double peak_memory_bytes() {
     return 1024.0 * static_cast<double>(usage.ru_maxrss);
 }
 
-void run(const Case& shape) {
+void run(const Case& shape, const std::string& rule) {
     const double begin_s = monotonic_s();
     Gpt2Options options{shape.layers, 1600, 25, 1024, 50257, 0, false};
     const OpGraph graph = make_gpt2(options, 1);
@@ -90,6 +90,7 @@ void run(const Case& shape) {
     PlanRequest request;
     request.micro_batches = micro_batches;
     request.schedule = "auto";
+    request.compression.rule = rule;
     const PlannedStep step = choose_plan(graph, model, topology, request);
     const double end_s = monotonic_s();
     request.partition = "equal_flops";
@@ -118,7 +119,14 @@ void run(const Case& shape) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const bool is_quick = argc > 1 && std::strcmp(argv[1], "--quick") == 0;
+    bool is_quick = false;
+    std::string rule = "none";
+    for (int i = 1; i < argc; ++i) {
+        is_quick |= std::strcmp(argv[i], "--quick") == 0;
+        if (std::strcmp(argv[i], "--rule") == 0 && i + 1 < argc) {
+            rule = argv[++i];
+        }
+    }
     std::vector<Case> cases = {{4, 4}, {8, 12}};
     if (!is_quick) {
         cases.insert(cases.end(),
@@ -135,7 +143,7 @@ int main(int argc, char** argv) {
         "equal_flops_step_s,peak_memory_bytes\n");
     try {
         for (const Case& shape : cases) {
-            run(shape);
+            run(shape, rule);
         }
     } catch (const std::exception& error) {
         std::fprintf(stderr, "bench_planner: %s\n", error.what());

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusionllm/plan/cost_model.hpp"
+#include "fusionllm/plan/fence_rule.hpp"
 #include "fusionllm/plan/step_time.hpp"
 
 namespace fusionllm {
@@ -33,6 +34,8 @@ struct PartitionTask {
     //! By line of the network: how many links share it; empty: each has it
     //! alone.
     std::vector<double> sharing;
+    //! Compresses what crosses between stages; none: all is dense.
+    const FenceRule* rule = nullptr;
 };
 
 /*!
@@ -49,6 +52,10 @@ struct PartitionTask {
  * Exact on small tasks, where all bounds that matter are tried; on larger ones
  * bounds are 1% apart, runs of more than `max_skip` devices without an op are
  * not looked at, and the memory of 1F1B is that of a pipeline of all devices.
+ *
+ * With a rule a link has the mildest of some dozen of its codecs that is under
+ * the bound, and is not taken if the strongest is not. Encoding counts in the
+ * sum, not under the bound; the answer is not exact, then.
  */
 std::optional<Placement> partition_contiguous(const CostModel& model,
                                               const PartitionTask& task);

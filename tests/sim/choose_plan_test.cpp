@@ -1,0 +1,151 @@
+#include "fusionllm/sim/choose_plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include "fusionllm/util/error.hpp"
+
+#include "../plan/fence_case.hpp"
+#include "../plan/random_case.hpp"
+
+namespace fusionllm::test {
+namespace {
+
+//! A graph on devices, and all that a plan of it needs.
+struct PlanCase {
+    OpGraph graph;
+    Topology topology;
+    CostModel model;
+
+    double step_s(const PlanRequest& request) const {
+        return choose_plan(graph, model, topology, request).timeline.makespan_s;
+    }
+};
+
+//! A chain whose cuts are all worth compressing.
+PlanCase make_case(std::mt19937& random, const CaseShape& shape) {
+    OpGraph graph = FenceCase(shape.num_ops).graph();
+    Workload workload = make_random_workload(random, shape.num_ops);
+    for (OpCost& cost : workload.ops) {
+        cost.has_backward = true;
+    }
+    Topology topology = make_random_topology(random, shape);
+    for (Link& link : topology.site_links) {
+        link.latency_s /= 100;
+        link.bandwidth_bytes_per_s /= 10;
+    }
+    CostModel model(graph, workload, topology, 8);
+    return {std::move(graph), std::move(topology), std::move(model)};
+}
+
+PlanRequest random_request(std::mt19937& random) {
+    PlanRequest request;
+    request.micro_batches = 2 + static_cast<int>(random() % 16);
+    request.schedule = "auto";
+    return request;
+}
+
+TEST(ChoosePlanTest, is_never_slower_with_compression_than_without) {
+    std::mt19937 random(9);
+    int num_faster = 0;
+    for (int trial = 0; trial < 40; ++trial) {
+        CaseShape shape;
+        shape.num_ops = 6 + static_cast<int>(random() % 12);
+        shape.num_devices = 2 + static_cast<int>(random() % 5);
+        shape.memory = trial % 2 == 0 ? CaseShape::Memory::limited
+                                      : CaseShape::Memory::unlimited;
+        shape.lines =
+            trial % 3 == 0 ? CaseShape::Lines::shared : CaseShape::Lines::own;
+        const PlanCase step = make_case(random, shape);
+        PlanRequest request = random_request(random);
+        double dense_s = 0;
+        try {
+            dense_s = step.step_s(request);
+        } catch (const InputError&) {
+            continue;  // the model does not fit
+        }
+
+        request.compression.rule = trial % 2 == 0 ? "adaptive" : "bottleneck";
+        const PlannedStep compressed =
+            choose_plan(step.graph, step.model, step.topology, request);
+
+        EXPECT_LE(compressed.timeline.makespan_s, dense_s * (1 + 1e-9));
+        EXPECT_NO_THROW(validate(
+            compressed.plan, step.graph, step.topology.devices.size()));
+        num_faster += compressed.timeline.makespan_s < 0.9 * dense_s ? 1 : 0;
+    }
+    EXPECT_GE(num_faster, 5);
+}
+
+TEST(ChoosePlanTest, places_for_what_compression_leaves_of_the_links) {
+    // Dense, the second site is too far away: three of its devices are not
+    // worth their messages.
+    FenceCase step(6);
+    for (int s = 0; s < 6; ++s) {
+        step.topology.devices[s].site = s < 3 ? "site0" : "site1";
+    }
+    step.set_dense_s(0, 40);
+    step.topology.sites[0].link = {0, 1e9};
+    step.topology.sites[1].link = {0, 1e9};
+    const CostModel model = step.model();
+    const OpGraph graph = step.graph();
+    PlanRequest request;
+    request.schedule = "gpipe";
+    request.micro_batches = 16;
+
+    const PlannedStep dense = choose_plan(graph, model, step.topology, request);
+    request.compression.rule = "adaptive";
+    const PlannedStep compressed =
+        choose_plan(graph, model, step.topology, request);
+
+    EXPECT_EQ(dense.plan.placement.stages.size(), 3u);
+    EXPECT_TRUE(dense.plan.fences.empty());
+    EXPECT_EQ(compressed.plan.placement.stages.size(), 6u);
+    EXPECT_EQ(compressed.plan.fences.size(), 1u);
+    // Compressing the dense plan would not have changed anything.
+    EXPECT_LT(compressed.timeline.makespan_s, 0.7 * dense.timeline.makespan_s);
+}
+
+TEST(ChoosePlanTest, plans_the_same_again) {
+    std::mt19937 random(4);
+    CaseShape shape;
+    shape.num_ops = 16;
+    shape.num_devices = 5;
+    const PlanCase step = make_case(random, shape);
+    PlanRequest request = random_request(random);
+    for (const char* rule : {"uniform", "paper", "bottleneck", "adaptive"}) {
+        request.compression.rule = rule;
+
+        const PlannedStep once =
+            choose_plan(step.graph, step.model, step.topology, request);
+        const PlannedStep again =
+            choose_plan(step.graph, step.model, step.topology, request);
+
+        EXPECT_EQ(once.plan, again.plan) << rule;
+        EXPECT_EQ(once.timeline, again.timeline) << rule;
+    }
+}
+
+TEST(ChoosePlanTest, simulates_the_fences_that_a_plan_has) {
+    FenceCase step(3);
+    step.set_dense_s(0, 40);
+    const CostModel model = step.model();
+    const OpGraph graph = step.graph();
+    PlanRequest request;
+    request.partition = "equal_ops";
+    request.micro_batches = 4;
+    PlannedStep dense = choose_plan(graph, model, step.topology, request);
+
+    request.compression.rule = "uniform";
+    request.compression.codec = "int8";
+    const PlannedStep uniform =
+        choose_plan(graph, model, step.topology, request);
+
+    ASSERT_EQ(uniform.plan.fences.size(), 2u);
+    EXPECT_EQ(to_text(uniform.plan.fences[0].codec), "int8");
+    EXPECT_LT(uniform.timeline.makespan_s, 0.5 * dense.timeline.makespan_s);
+    dense.plan.fences = uniform.plan.fences;
+    EXPECT_EQ(simulate_plan(dense.plan, model).timeline, uniform.timeline);
+}
+
+}  // namespace
+}  // namespace fusionllm::test
