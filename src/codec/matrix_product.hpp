@@ -13,6 +13,9 @@ inline constexpr std::uint64_t whole_lanes(std::uint64_t columns) {
     return (columns + lanes - 1) / lanes * lanes;
 }
 
+//! What a product is added to.
+enum class AddTo { zero, out };
+
 /*!
  * out(m, n) = sum over k, in its order, of a(m, k) b(k, n); M x N, K terms.
  *
@@ -22,7 +25,7 @@ inline constexpr std::uint64_t whole_lanes(std::uint64_t columns) {
  *
  * b's rows are `whole_lanes(N)` long.
  */
-template <int rows, class B, class Out>
+template <int rows, AddTo add_to, class B, class Out>
 struct Product {
     const float* a;
     std::uint64_t a_row;    //!< from one m to the next
@@ -50,6 +53,11 @@ struct Product {
             from[i] = a + (row < M ? row : M - 1) * a_row;
         }
         double sums[rows][lanes] = {};
+        if constexpr (add_to == AddTo::out) {
+            for_each(m, n, [&](std::uint64_t at, std::uint64_t i, int j) {
+                sums[i][j] = out[at];
+            });
+        }
         for (std::uint64_t k = 0; k < K; ++k) {
             const B* factors = b + k * width * lanes + n;
             for (int i = 0; i < rows; ++i) {
@@ -59,10 +67,21 @@ struct Product {
                 }
             }
         }
+        for_each(m, n, [&](std::uint64_t at, std::uint64_t i, int j) {
+            out[at] = static_cast<Out>(sums[i][j]);
+        });
+    }
+
+    //! Of what there is of a work item's results, and where it lies.
+    template <class Visit>
+    KOKKOS_INLINE_FUNCTION void for_each(std::uint64_t m,
+                                         std::uint64_t n,
+                                         const Visit& visit) const {
         for (std::uint64_t i = 0; i < rows && m + i < M; ++i) {
             for (std::uint64_t j = 0; j < lanes && n + j < N; ++j) {
-                out[(m + i) * out_row + (n + j) * out_column] =
-                    static_cast<Out>(sums[i][j]);
+                visit((m + i) * out_row + (n + j) * out_column,
+                      i,
+                      static_cast<int>(j));
             }
         }
     }

@@ -160,35 +160,42 @@ private:
     HostView<double> product_host_;
 
     void project() {
-        const detail::Product<2, double, float> product{x_,
-                                                        shape_.columns,
-                                                        1,
-                                                        v_.data(),
-                                                        projected_.data(),
-                                                        width_,
-                                                        1,
-                                                        shape_.rows,
-                                                        kept_,
-                                                        shape_.columns};
+        const detail::Product<2, detail::AddTo::zero, double, float> product{
+            x_,
+            shape_.columns,
+            1,
+            v_.data(),
+            projected_.data(),
+            width_,
+            1,
+            shape_.rows,
+            kept_,
+            shape_.columns};
         Kokkos::parallel_for("FusionLLM::Subspace::project",
                              Policy(execution_, 0, product.num_items()),
                              product);
     }
 
+    //! Some rows at a time, which stay in the cache for all columns.
     void project_back() {
-        const detail::Product<8, float, double> product{x_,
-                                                        1,
-                                                        shape_.columns,
-                                                        projected_.data(),
-                                                        product_.data(),
-                                                        1,
-                                                        shape_.columns,
-                                                        shape_.columns,
-                                                        kept_,
-                                                        shape_.rows};
-        Kokkos::parallel_for("FusionLLM::Subspace::project_back",
-                             Policy(execution_, 0, product.num_items()),
-                             product);
+        constexpr std::uint64_t panel = 128;
+        Kokkos::deep_copy(execution_, product_, 0.0);
+        for (std::uint64_t r = 0; r < shape_.rows; r += panel) {
+            const detail::Product<8, detail::AddTo::out, float, double> product{
+                x_ + r * shape_.columns,
+                1,
+                shape_.columns,
+                projected_.data() + r * width_,
+                product_.data(),
+                1,
+                shape_.columns,
+                shape_.columns,
+                kept_,
+                std::min(panel, shape_.rows - r)};
+            Kokkos::parallel_for("FusionLLM::Subspace::project_back",
+                                 Policy(execution_, 0, product.num_items()),
+                                 product);
+        }
     }
 };
 

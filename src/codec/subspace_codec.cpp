@@ -254,16 +254,17 @@ private:
 
     //! C = X V, transposed: a vector's coefficients lie together.
     void find_coefficients(std::span<const float> numbers) {
-        const detail::Product<2, double, float> product{numbers.data(),
-                                                        shape_.columns,
-                                                        1,
-                                                        to_coefficients_.data(),
-                                                        coefficients_.data(),
-                                                        1,
-                                                        shape_.rows,
-                                                        shape_.rows,
-                                                        kept_,
-                                                        shape_.columns};
+        const detail::Product<2, detail::AddTo::zero, double, float> product{
+            numbers.data(),
+            shape_.columns,
+            1,
+            to_coefficients_.data(),
+            coefficients_.data(),
+            1,
+            shape_.rows,
+            shape_.rows,
+            kept_,
+            shape_.columns};
         Kokkos::parallel_for("FusionLLM::Subspace::find_coefficients",
                              Policy(execution_, 0, product.num_items()),
                              product);
@@ -272,16 +273,17 @@ private:
 
     //! X' = C V^T
     void find_numbers(std::span<float> numbers) {
-        const detail::Product<2, double, float> product{coefficients_.data(),
-                                                        1,
-                                                        shape_.rows,
-                                                        to_numbers_.data(),
-                                                        numbers.data(),
-                                                        shape_.columns,
-                                                        1,
-                                                        shape_.rows,
-                                                        shape_.columns,
-                                                        kept_};
+        const detail::Product<2, detail::AddTo::zero, double, float> product{
+            coefficients_.data(),
+            1,
+            shape_.rows,
+            to_numbers_.data(),
+            numbers.data(),
+            shape_.columns,
+            1,
+            shape_.rows,
+            shape_.columns,
+            kept_};
         Kokkos::parallel_for("FusionLLM::Subspace::find_numbers",
                              Policy(execution_, 0, product.num_items()),
                              product);

@@ -180,18 +180,36 @@ TEST_P(CodecLaw, a_run_goes_on_bit_by_bit_from_its_state) {
     }
 }
 
-TEST_P(CodecLaw, names_of_states_are_known) {
-    Fence fence(GetParam(), {33, 70});
-    fence.step(0);
-    const auto& names = codec_state_names();
-
-    for (const Codec* end : {fence.before.get(), fence.after.get()}) {
-        for (const CodecState& state : end->state()) {
-            EXPECT_NE(std::ranges::find(names, state.name), names.end())
-                << state.name;
-            EXPECT_EQ(state.tensor.bytes.size(), num_bytes(state.tensor.type));
-        }
+//! "basis f32[70,9]" and the like.
+std::vector<std::string> describe(const std::vector<CodecState>& states) {
+    std::vector<std::string> texts;
+    for (const CodecState& state : states) {
+        EXPECT_EQ(state.tensor.bytes.size(), num_bytes(state.tensor.type));
+        texts.push_back(state.name + " " + to_text(state.tensor.type));
     }
+    return texts;
+}
+
+TEST_P(CodecLaw, keeps_a_basis_at_both_ends_and_residuals_where_it_encodes) {
+    const CodecChoice choice = parse_codec_choice(GetParam(), 10);
+    const MatrixShape shape{33, 70};
+    Fence fence(GetParam(), shape);
+    std::vector<std::string> before;
+    std::vector<std::string> after;
+    if (choice.id == CodecId::subspace) {
+        before.push_back(fmt::format("basis f32[70,{}]",
+                                     resolve(choice, shape).forward.kept));
+        after = before;
+    }
+    if (choice.has_feedback) {
+        before.push_back("forward_residual f32[33,70]");
+        after.push_back("backward_residual f32[33,70]");
+    }
+
+    fence.step(0);
+
+    EXPECT_EQ(describe(fence.before->state()), before);
+    EXPECT_EQ(describe(fence.after->state()), after);
 }
 
 TEST_P(CodecLaw, refuses_a_state_that_is_not_its_own) {
