@@ -2,10 +2,26 @@
 
 namespace fusionllm {
 
-const std::vector<std::string>& codec_state_names() {
-    static const std::vector<std::string> names = {
-        "basis", "forward_residual", "backward_residual"};
-    return names;
+std::vector<std::pair<std::string, TensorType>> codec_state_types(
+    const CodecChoice& choice, const MatrixShape& shape, Direction direction) {
+    const auto matrix = [](std::uint64_t rows, std::uint64_t columns) {
+        return TensorType{DType::f32,
+                          {static_cast<std::int64_t>(rows),
+                           static_cast<std::int64_t>(columns)}};
+    };
+    std::vector<std::pair<std::string, TensorType>> types;
+    const bool is_forward = direction == Direction::forward;
+    if (choice.id == CodecId::subspace && is_forward) {
+        types.emplace_back(
+            "basis",
+            matrix(shape.columns, resolve(choice, shape).forward.kept));
+    }
+    if (choice.has_feedback) {
+        types.emplace_back(
+            is_forward ? "forward_residual" : "backward_residual",
+            matrix(shape.rows, shape.columns));
+    }
+    return types;
 }
 
 }  // namespace fusionllm

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fusionllm/comm/collectives.hpp"
+#include "fusionllm/runtime/fence_codecs.hpp"
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
@@ -27,29 +28,32 @@ std::filesystem::path token_file(const std::filesystem::path& folder) {
 }  // namespace
 
 Checkpointer::Checkpointer(Transport& transport, CheckpointerSetup setup)
-    : transport_(transport), setup_(std::move(setup)) {
+    : transport_(transport), setup_(std::move(setup)) {}
+
+void Checkpointer::add(const TensorEntry& entry, std::size_t op) {
+    const auto stage =
+        stage_of(setup_.plan, OpId(static_cast<std::uint32_t>(op)));
+    const int group = find_group(
+        setup_.plan, setup_.plan.placement.stages[stage].devices.at(0));
+    files_[entry.name] = file_of_group(setup_.plan, group);
+    if (group == setup_.group_index) {
+        entries_.push_back(entry);
+    }
+}
+
+void Checkpointer::add_parameters() {
     const auto& parameters = setup_.graph.signature().parameters;
     for (std::size_t p = 0; p < parameters.size(); ++p) {
         const auto uses = uses_of_parameter(setup_.graph, p);
         if (uses.empty()) {
             continue;
         }
-        const auto stage = stage_of(setup_.plan, uses.front().op);
-        const int group = find_group(
-            setup_.plan, setup_.plan.placement.stages[stage].devices.at(0));
+        const std::size_t op = uses.front().op.get();
         const TensorType& type = setup_.graph.value(parameters[p].value).type;
-        std::vector<TensorEntry> entries{
-            {parameter_tensor_name(parameters[p].name), type}};
+        add({parameter_tensor_name(parameters[p].name), type}, op);
         for (const auto& [state, state_type] :
              state_types(setup_.optimizer, type)) {
-            entries.push_back(
-                {state_tensor_name(parameters[p].name, state), state_type});
-        }
-        for (const TensorEntry& entry : entries) {
-            files_[entry.name] = file_of_group(setup_.plan, group);
-            if (group == setup_.group_index) {
-                entries_.push_back(entry);
-            }
+            add({state_tensor_name(parameters[p].name, state), state_type}, op);
         }
     }
 }
@@ -98,7 +102,17 @@ bool Checkpointer::open_folder(std::uint64_t step) {
 }
 
 void Checkpointer::save(CheckpointManifest manifest,
+                        const std::vector<Fence>& fences,
                         const std::vector<NamedTensor>& mine) {
+    entries_.clear();
+    files_.clear();
+    add_parameters();
+    for (const Fence& fence : fences) {
+        for (const FenceTensor& tensor : fence_tensors(setup_.graph, fence)) {
+            const bool is_before = tensor.direction == Direction::forward;
+            add({tensor.name, tensor.type}, fence.cut - (is_before ? 1 : 0));
+        }
+    }
     const bool has_own_disk = open_folder(manifest.step);
     const auto folder =
         setup_.folder / fmt::format("step-{}.partial", manifest.step);

@@ -26,6 +26,12 @@ std::mutex& kernel_mutex() {
     return mutex;
 }
 
+std::string fence_tensor_name(std::size_t cut,
+                              ValueId value,
+                              const std::string& state) {
+    return fmt::format("fences/{}-{}/{}", cut, value.get(), state);
+}
+
 //! Row-major, where the kernels can reach it.
 at::Tensor make_reachable(const at::Tensor& tensor) {
     const at::Tensor plain = tensor.detach().contiguous();
@@ -72,9 +78,20 @@ std::span<std::byte> bytes_of(const at::Tensor& tensor) {
 
 //! One end of a fence.
 struct FenceCodecs::End {
+    CodecChoice choice;
+    MatrixShape shape;
     std::unique_ptr<Codec> codec;
     //! What the other end has, to see what it gets; only while measuring.
     std::unique_ptr<Codec> other;
+
+    //! What a checkpoint has of it from this side.
+    std::vector<std::pair<std::string, TensorType>> own_state_types(
+        Side side) const {
+        return codec_state_types(
+            choice,
+            shape,
+            side == Side::before ? Direction::forward : Direction::backward);
+    }
 };
 
 FenceCodecs::FenceCodecs(const OpGraph& graph,
@@ -85,13 +102,15 @@ FenceCodecs::FenceCodecs(const OpGraph& graph,
     for (const Fence& fence : fences) {
         const auto add = [&](Side side) {
             auto end = std::make_unique<End>();
-            end->codec = make_codec(fence.codec,
-                                    shape_of(graph, fence.value),
-                                    space_of(options_.device));
+            end->choice = fence.codec;
+            end->shape = shape_of(graph, fence.value);
+            const auto make = [&] {
+                return make_codec(
+                    fence.codec, end->shape, space_of(options_.device));
+            };
+            end->codec = make();
             if (options_.measure_every > 0) {
-                end->other = make_codec(fence.codec,
-                                        shape_of(graph, fence.value),
-                                        space_of(options_.device));
+                end->other = make();
             }
             ends_.emplace(EndKey(fence.cut, fence.value, side), std::move(end));
         };
@@ -342,13 +361,17 @@ std::vector<NamedTensor> FenceCodecs::state() const {
     std::vector<NamedTensor> tensors;
     for (const auto& [key, end] : ends_) {
         const auto& [cut, value, side] = key;
-        for (CodecState& state : end->codec->state()) {
-            // Both ends have the basis; the one that makes it answers for it.
-            if (state.name == "basis" && side == Side::after) {
-                continue;
-            }
-            tensors.push_back({fence_tensor_name(cut, value, state.name),
-                               std::move(state.tensor)});
+        const auto states = end->codec->state();
+        for (const auto& [name, type] : end->own_state_types(side)) {
+            const auto found =
+                std::ranges::find(states, name, &CodecState::name);
+            tensors.push_back(
+                {fence_tensor_name(cut, value, name),
+                 found != states.end()
+                     ? found->tensor
+                     // Zeros say that there was none yet.
+                     : HostTensor{type,
+                                  std::vector<std::byte>(num_bytes(type))}});
         }
     }
     return tensors;
@@ -357,14 +380,21 @@ std::vector<NamedTensor> FenceCodecs::state() const {
 void FenceCodecs::load_state(const LoadTensor& load) {
     for (const auto& [key, end] : ends_) {
         const auto& [cut, value, side] = key;
+        auto types = end->own_state_types(Side::before);
+        if (side == Side::after) {
+            // The basis, which the other end made, and its own residual.
+            std::erase_if(types, [](const auto& entry) {
+                return entry.first != "basis";
+            });
+            const auto own = end->own_state_types(side);
+            types.insert(types.end(), own.begin(), own.end());
+        }
         std::vector<CodecState> states;
-        const char* residual =
-            side == Side::before ? "forward_residual" : "backward_residual";
-        for (const std::string& name : codec_state_names()) {
-            if (name != "basis" && name != residual) {
-                continue;
-            }
-            if (auto tensor = load(fence_tensor_name(cut, value, name))) {
+        for (const auto& [name, type] : types) {
+            auto tensor = load(fence_tensor_name(cut, value, name));
+            if (tensor && std::ranges::any_of(tensor->bytes, [](std::byte b) {
+                    return b != std::byte{0};
+                })) {
                 states.push_back({name, std::move(*tensor)});
             }
         }
@@ -372,10 +402,19 @@ void FenceCodecs::load_state(const LoadTensor& load) {
     }
 }
 
-std::string fence_tensor_name(std::size_t cut,
-                              ValueId value,
-                              const std::string& state) {
-    return fmt::format("fences/{}-{}/{}", cut, value.get(), state);
+std::vector<FenceTensor> fence_tensors(const OpGraph& graph,
+                                       const Fence& fence) {
+    std::vector<FenceTensor> tensors;
+    for (const Direction direction :
+         {Direction::forward, Direction::backward}) {
+        for (auto& [name, type] : codec_state_types(
+                 fence.codec, shape_of(graph, fence.value), direction)) {
+            tensors.push_back({fence_tensor_name(fence.cut, fence.value, name),
+                               std::move(type),
+                               direction});
+        }
+    }
+    return tensors;
 }
 
 }  // namespace fusionllm

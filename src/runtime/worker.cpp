@@ -103,10 +103,9 @@ std::map<std::string, HostTensor> Worker::load_tensors(
         if (fence.cut < slice.ops.begin || fence.cut > slice.ops.end) {
             continue;
         }
-        for (const std::string& state : codec_state_names()) {
-            const auto name = fence_tensor_name(fence.cut, fence.value, state);
-            if (auto tensor = setup_.load(name)) {
-                stored[name] = std::move(*tensor);
+        for (const FenceTensor& entry : fence_tensors(setup_.graph, fence)) {
+            if (auto tensor = setup_.load(entry.name)) {
+                stored[entry.name] = std::move(*tensor);
             }
         }
     }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fusionllm/codec/memory_space.hpp"
@@ -37,8 +38,10 @@ struct CodecState {
     friend bool operator==(const CodecState&, const CodecState&) = default;
 };
 
-//! All names that states have.
-const std::vector<std::string>& codec_state_names();
+//! What the end before (forward) or behind (backward) a fence keeps that the
+//! other end does not, or, of a basis, does not make: name and type of each.
+std::vector<std::pair<std::string, TensorType>> codec_state_types(
+    const CodecChoice& choice, const MatrixShape& shape, Direction direction);
 
 /*!
  * One value's compression at one end of a fence.

@@ -38,19 +38,22 @@ public:
 
     /*!
      * Collective over all ranks: write the checkpoint `manifest.step` of the
-     * tensors that each rank owns. Throws `Error` on all ranks if one fails;
-     * older checkpoints are then untouched.
+     * tensors that each rank owns, of the fences there are now, too. Throws
+     * `Error` on all ranks if one fails; older checkpoints are then untouched.
      */
     void save(CheckpointManifest manifest,
+              const std::vector<Fence>& fences,
               const std::vector<NamedTensor>& mine);
 
 private:
     bool open_folder(std::uint64_t step);
+    void add_parameters();
+    void add(const TensorEntry& entry, std::size_t op);
     void throw_if_any(const std::string& problem);
 
     Transport& transport_;
     CheckpointerSetup setup_;
-    std::vector<TensorEntry> entries_;          // of this group
+    std::vector<TensorEntry> entries_;          // of this group, this time
     std::map<std::string, std::string> files_;  // tensor to file, of all
 };
 

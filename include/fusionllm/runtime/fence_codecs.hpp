@@ -124,9 +124,14 @@ private:
     std::vector<FenceReport> reports_;
 };
 
-//! "fences/57-91/basis"
-std::string fence_tensor_name(std::size_t cut,
-                              ValueId value,
-                              const std::string& state);
+//! A tensor of a fence in a checkpoint, and on which side it is made.
+struct FenceTensor {
+    std::string name;  //!< "fences/57-91/basis"
+    TensorType type;
+    Direction direction = Direction::forward;  //!< of what that side encodes
+};
+
+std::vector<FenceTensor> fence_tensors(const OpGraph& graph,
+                                       const Fence& fence);
 
 }  // namespace fusionllm

@@ -176,7 +176,7 @@ TrainerHooks TrainRun::make_hooks() {
     };
     hooks.save = [this](std::int64_t step,
                         const std::vector<NamedTensor>& mine) {
-        checkpointer_->save(make_manifest(step), mine);
+        checkpointer_->save(make_manifest(step), job_.plan.fences, mine);
     };
     if (reader_) {
         hooks.load =
