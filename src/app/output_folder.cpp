@@ -20,7 +20,7 @@ namespace fusionllm {
 namespace {
 
 constexpr std::array run_files{
-    "input.toml", "plan.txt", "metrics.jsonl", "checkpoints"};
+    "input.toml", "plan.txt", "metrics.jsonl", "checkpoints", "traces"};
 
 //! The folder itself, or what it will be made in.
 fs::path nearest_existing(fs::path path) {

@@ -49,8 +49,7 @@ void check_trace_values(const TraceOptions& options,
             "cannot be traced{}; there are: {}",
             word,
             did_you_mean(word, names),
-            names.empty() ? "none, as there is one stage only"
-                          : fmt::format("{}", fmt::join(names, ", ")));
+            names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
     }
 }
 
