@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "fusionllm/util/random.hpp"
 
@@ -143,8 +144,10 @@ private:
     using Memory = typename Execution::memory_space;
     template <class Number>
     using View = Kokkos::View<Number*, Memory>;
+    // HostMirror has another name in Kokkos 5.
     template <class Number>
-    using HostView = typename View<Number>::HostMirror;
+    using HostView = decltype(Kokkos::create_mirror_view(
+        std::declval<const View<Number>&>()));
     using Policy =
         Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
 
