@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -220,17 +221,27 @@ private:
 
 Threshold HostTopK::find_threshold(std::uint64_t kept) {
     const auto keys = candidates_.keys();
+    std::uint64_t rank = kept;
     if (keys.size() > few) {
         const auto key_at = [&](std::uint64_t i) { return keys[i]; };
         const auto bin = histogram_.find(key_at, keys.size(), 0, 0, kept);
-        return histogram_.refine(key_at, keys.size(), bin, kept);
+        if (bin.count > keys.size() / 8) {
+            return histogram_.refine(key_at, keys.size(), bin, kept);
+        }
+        sorted_.clear();
+        std::ranges::copy_if(
+            keys, std::back_inserter(sorted_), [&](std::uint32_t key) {
+                return key >> Histogram::shifts[0] == bin.prefix;
+            });
+        rank -= bin.num_above;
+    } else {
+        sorted_.assign(keys.begin(), keys.end());
     }
-    sorted_.assign(keys.begin(), keys.end());
-    const auto last = sorted_.begin() + static_cast<std::ptrdiff_t>(kept) - 1;
+    const auto last = sorted_.begin() + static_cast<std::ptrdiff_t>(rank) - 1;
     std::nth_element(sorted_.begin(), last, sorted_.end(), std::greater<>());
     const auto num_above = std::count_if(
         sorted_.begin(), last, [&](auto key) { return key > *last; });
-    return {*last, kept - static_cast<std::uint64_t>(num_above)};
+    return {*last, rank - static_cast<std::uint64_t>(num_above)};
 }
 
 //! Writes where they are, those that `is_kept`, until all have been found.
