@@ -389,6 +389,18 @@ TEST(SubspaceCodec, is_exact_where_the_rank_is_not_more_than_what_is_kept) {
     }
 }
 
+TEST(SubspaceCodec, is_exact_where_only_one_column_is_not_zero) {
+    const MatrixShape shape{50, 64};
+    Fence fence("subspace(8,fp32)", shape);
+    Numbers x(shape.size(), 0.0f);
+    for (std::uint64_t r = 0; r < shape.rows; ++r) {
+        x[r * shape.columns + 40] = static_cast<float>(draw(1, r));
+    }
+
+    EXPECT_EQ(fence.forward(x).decoded, x);
+    EXPECT_LT(orthonormality_error(basis_of(*fence.before), 8), 2e-3);
+}
+
 TEST(SubspaceCodec, is_exact_where_all_columns_are_kept) {
     const MatrixShape shape{20, 65};
     Fence fence("subspace(1,fp32)", shape);
