@@ -23,7 +23,7 @@ namespace fusionllm {
  *
  * Reads the numbers once; twice after a wrong guess, up to four times if, in
  * addition, more than half as many elements again as are kept come close to the
- * threshold. Memory: 12 bytes for each kept element.
+ * threshold. Memory: 12 bytes for each kept element, and about 100 KiB.
  */
 class TopKSelector {
 public:
