@@ -68,50 +68,38 @@ FUSIONLLM_INLINE TileScale scale_of(std::uint32_t largest_bits) {
     return {bf16, 1.0f / float_of(scale << 16)};
 }
 
-FUSIONLLM_INLINE std::uint32_t multiply_high(std::uint32_t a, std::uint32_t b) {
-    return static_cast<std::uint32_t>(static_cast<std::uint64_t>(a) * b >> 32);
+/*!
+ * What is added before the fraction is cut off, for eight numbers: uniform in
+ * steps of 2^-15 of a level, from half a step on, so that a level stays though
+ * 1 / s was rounded.
+ *
+ * Not inline: compilers would run several blocks at a time, for which baseline
+ * x86-64 has no good multiplication.
+ */
+[[gnu::noinline]] FUSIONLLM_INLINE void draw_eight(std::uint64_t block,
+                                                   PhiloxKey key,
+                                                   std::int32_t* dither) {
+    const PhiloxBlock random = philox({{static_cast<std::uint32_t>(block),
+                                        static_cast<std::uint32_t>(block >> 32),
+                                        0,
+                                        0}},
+                                      key);
+    for (int j = 0; j < 4; ++j) {
+        const std::uint32_t word = random.words[j];
+        dither[2 * j] =
+            static_cast<std::int32_t>((word & 0xFFFEu) << 7 | 0x80u);
+        dither[2 * j + 1] =
+            static_cast<std::int32_t>((word >> 16 & 0xFFFEu) << 7 | 0x80u);
+    }
 }
 
-/*!
- * What is added before the fraction is cut off, for the tile from number
- * `first` on: uniform in steps of 2^-15 of a level, from half a step on, so
- * that a level stays though 1 / s was rounded.
- */
+//! For the tile from number `first` on.
 FUSIONLLM_INLINE void draw_dither(std::uint64_t first,
                                   PhiloxKey key,
                                   std::int32_t* dither) {
-    constexpr int num_blocks = tile_size / 8;
-    std::uint32_t words[4][num_blocks];
-    for (int i = 0; i < num_blocks; ++i) {
-        const std::uint64_t block = first / 8 + static_cast<std::uint64_t>(i);
-        words[0][i] = static_cast<std::uint32_t>(block);
-        words[1][i] = static_cast<std::uint32_t>(block >> 32);
-        words[2][i] = 0;
-        words[3][i] = 0;
-    }
-    // As `philox`, all blocks a round at a time.
-    for (int round = 0; round < 10; ++round) {
-        for (int i = 0; i < num_blocks; ++i) {
-            const std::uint32_t a = words[0][i];
-            const std::uint32_t b = words[2][i];
-            words[0][i] =
-                multiply_high(b, 0xCD9E8D57u) ^ words[1][i] ^ key.words[0];
-            words[1][i] = b * 0xCD9E8D57u;
-            words[2][i] =
-                multiply_high(a, 0xD2511F53u) ^ words[3][i] ^ key.words[1];
-            words[3][i] = a * 0xD2511F53u;
-        }
-        key.words[0] += 0x9E3779B9u;
-        key.words[1] += 0xBB67AE85u;
-    }
-    for (int i = 0; i < num_blocks; ++i) {
-        for (int j = 0; j < 4; ++j) {
-            const std::uint32_t word = words[j][i];
-            dither[8 * i + 2 * j] =
-                static_cast<std::int32_t>((word & 0xFFFEu) << 7 | 0x80u);
-            dither[8 * i + 2 * j + 1] =
-                static_cast<std::int32_t>((word >> 16 & 0xFFFEu) << 7 | 0x80u);
-        }
+    for (int i = 0; i < tile / 8; ++i) {
+        draw_eight(
+            first / 8 + static_cast<std::uint64_t>(i), key, dither + 8 * i);
     }
 }
 
@@ -142,12 +130,25 @@ FUSIONLLM_INLINE void round_tile(const float* values,
     }
 }
 
+//! Of two bytes, their lowest `bits`, a byte: `count` of them.
+template <int bits, int count>
+FUSIONLLM_INLINE void pack_pairs(const std::uint8_t* from, std::uint8_t* to) {
+    constexpr unsigned low = (1u << bits) - 1;
+    std::uint16_t pairs[count];
+    std::memcpy(pairs, from, 2 * count);
+    for (int i = 0; i < count; ++i) {
+        const unsigned pair = pairs[i];
+        to[i] = static_cast<std::uint8_t>((pair & low) |
+                                          (pair >> (8 - bits) & low << bits));
+    }
+}
+
 template <int bits>
 FUSIONLLM_INLINE void pack_tile(const std::uint8_t* integers,
                                 std::byte* packed) {
     if constexpr (bits == 8) {
         std::memcpy(packed, integers, tile);
-    } else {
+    } else if constexpr (bits == 3) {
         std::uint64_t eights[tile / 8];
         std::memcpy(eights, integers, tile);
         for (std::uint64_t& eight : eights) {
@@ -156,6 +157,13 @@ FUSIONLLM_INLINE void pack_tile(const std::uint8_t* integers,
         for (int i = 0; i < tile / 8; ++i) {
             std::memcpy(packed + bits * i, &eights[i], bits);
         }
+    } else {
+        std::uint8_t bytes[tile / 2];
+        pack_pairs<bits, tile / 2>(integers, bytes);
+        if constexpr (bits == 2) {
+            pack_pairs<4, tile / 4>(bytes, bytes);
+        }
+        std::memcpy(packed, bytes, tile * bits / 8);
     }
 }
 
