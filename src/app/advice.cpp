@@ -1,4 +1,5 @@
 #include <functional>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,6 +55,42 @@ std::vector<Change> changes_of(const RunInput& input) {
     return changes;
 }
 
+//! The step with the change; nothing if it does not fit, or is too large to be
+//! planned again.
+struct Trial {
+    double step_s = std::numeric_limits<double>::infinity();
+    bool is_too_large = false;
+};
+
+Trial try_change(RunInput other,
+                 const Change& change,
+                 std::optional<int> num_ranks) {
+    Trial trial;
+    change.apply(other);
+    try {
+        const Job job = make_job(other, num_ranks);
+        trial.is_too_large =
+            static_cast<double>(job.graph.ops().size()) *
+                static_cast<double>(job.topology.devices.size()) >
+            most_ops_times_devices;
+        if (!trial.is_too_large) {
+            trial.step_s = plan_job(other, job).timeline.makespan_s;
+        }
+    } catch (const InputError&) {
+        // It does not fit: no advice.
+    }
+    return trial;
+}
+
+std::string promise(const std::string& setting,
+                    double new_step_s,
+                    double step_s) {
+    return fmt::format("--set {} promises {} a step, {:.2f} times as fast",
+                       setting,
+                       format_seconds(new_step_s),
+                       step_s / new_step_s);
+}
+
 }  // namespace
 
 std::string advise(const RunInput& input,
@@ -64,31 +101,33 @@ std::string advise(const RunInput& input,
     std::string tried;
     for (const Change& change : changes_of(input)) {
         tried += (tried.empty() ? "" : ", ") + change.setting;
-        RunInput other = input;
-        change.apply(other);
-        try {
-            const Job job = make_job(other, num_ranks);
-            if (static_cast<double>(job.graph.ops().size()) *
-                    static_cast<double>(job.topology.devices.size()) >
-                most_ops_times_devices) {
-                return "none: so large a plan is not made several times";
-            }
-            const double other_s = plan_job(other, job).timeline.makespan_s;
-            if (other_s < best_s) {
-                best_s = other_s;
-                best = change.setting;
-            }
-        } catch (const InputError&) {
-            // It does not fit: no advice.
+        const Trial trial = try_change(input, change, num_ranks);
+        if (trial.is_too_large) {
+            return "none: so large a plan is not made several times";
+        }
+        if (trial.step_s < best_s) {
+            best_s = trial.step_s;
+            best = change.setting;
         }
     }
-    if (best.empty()) {
-        return fmt::format("none: no gain from {}", tried);
+    return best.empty() ? fmt::format("none: no gain from {}", tried)
+                        : promise(best, best_s, step_s);
+}
+
+std::string advise_compression(const RunInput& input,
+                               std::optional<int> num_ranks,
+                               double step_s) {
+    if (input.compression.options.rule != "none" || !input.plan.file.empty()) {
+        return "";
     }
-    return fmt::format("--set {} promises {} a step, {:.2f} times as fast",
-                       best,
-                       format_seconds(best_s),
-                       step_s / best_s);
+    const Change change{"compression.rule=adaptive", [](RunInput& other) {
+                            other.compression.options.rule = "adaptive";
+                        }};
+    const Trial trial = try_change(input, change, num_ranks);
+    return trial.step_s < step_s * (1 - least_gain)
+               ? promise(change.setting, trial.step_s, step_s) +
+                     "; it changes what is trained"
+               : "";
 }
 
 }  // namespace fusionllm

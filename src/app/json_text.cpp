@@ -113,6 +113,26 @@ std::string to_json(const PlannedStep& step, const PlanReport& report) {
                                  {"bytes", use.bytes},
                                  {"busy_s", use.busy_s}});
     }
+    json["fences"] = nlohmann::json::array();
+    for (const PlannedFence& fence : report.fences) {
+        json["fences"].push_back({{"cut", fence.cut},
+                                  {"value", fence.value.get()},
+                                  {"name", fence.name},
+                                  {"link", fence.link},
+                                  {"codec", fence.codec},
+                                  {"forward", fence.forward.codec},
+                                  {"backward", fence.backward.codec},
+                                  {"element_ratio", fence.element_ratio},
+                                  {"byte_ratio", fence.byte_ratio},
+                                  {"forward_error", fence.forward.error},
+                                  {"backward_error", fence.backward.error},
+                                  {"dense_bytes", fence.dense_bytes},
+                                  {"forward_bytes", fence.forward.bytes},
+                                  {"backward_bytes", fence.backward.bytes},
+                                  {"dense_transfer_s", fence.dense_transfer_s},
+                                  {"transfer_s", fence.transfer_s},
+                                  {"codec_s", fence.codec_s}});
+    }
     json["unused_devices"] = report.unused;
     json["ops_by_bytes"] = report.ops_by_bytes;
     return json.dump(2);

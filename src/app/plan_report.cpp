@@ -132,6 +132,13 @@ PlanReport make_plan_report(const RunInput& input,
         static_cast<double>(input.train.batch) / step.timeline.makespan_s;
     report.ops_by_bytes = ops_without_row(job.graph, job.workload);
     report.unused = unused_devices(step.plan, job.topology);
+    report.fences = report_fences(job, step.plan);
+    if (!input.plan.file.empty() && input.compression.options.rule != "none") {
+        report.note = fmt::format(
+            "fences are those of the plan's file; compression.rule = \"{}\" "
+            "is not used",
+            input.compression.options.rule);
+    }
     return report;
 }
 
@@ -140,7 +147,14 @@ std::string to_text(const PlanReport& report,
                     const Plan& plan) {
     std::string text = describe_groups(plan, job.model.network()) +
                        "\norder  " + describe_order(plan) + "\n\n" +
-                       to_table(report.stages) + "\n" + describe_step(report);
+                       to_table(report.stages) + "\n";
+    if (!report.fences.empty()) {
+        text += describe_fences(report.fences) + "\n";
+    }
+    text += describe_step(report);
+    if (!report.note.empty()) {
+        text += "note  " + report.note + "\n";
+    }
     if (!report.unused.empty()) {
         text += fmt::format("without a stage  {} of {} devices: {}\n",
                             report.unused.size(),

@@ -9,6 +9,7 @@
 #include "fusionllm/sim/step_parts.hpp"
 
 #include "app/job.hpp"
+#include "app/plan_fences.hpp"
 
 namespace fusionllm {
 
@@ -22,6 +23,8 @@ struct PlanReport {
     double samples_per_s = 0;
     std::vector<std::string> ops_by_bytes;  //!< targets without a cost row
     std::vector<std::string> unused;        //!< devices without a stage
+    std::vector<PlannedFence> fences;
+    std::string note;  //!< on the fences; may be empty
 };
 
 PlanReport make_plan_report(const RunInput& input,
@@ -52,5 +55,11 @@ std::string describe_timeline(const PlanReport& report,
 std::string advise(const RunInput& input,
                    std::optional<int> num_ranks,
                    double step_s);
+
+//! What compression would do to the step of an input without it, in the same
+//! way; "" if that is little.
+std::string advise_compression(const RunInput& input,
+                               std::optional<int> num_ranks,
+                               double step_s);
 
 }  // namespace fusionllm

@@ -87,7 +87,10 @@ std::string describe_timeline(const PlanReport& report,
                               const PlannedStep& step) {
     return describe_stages(report, step.timeline) + "\n" +
            describe_links(step.timeline, job.topology, job.model.network()) +
-           "\n" + describe_step(report);
+           "\n" +
+           (report.fences.empty() ? ""
+                                  : describe_fences(report.fences) + "\n") +
+           describe_step(report);
 }
 
 }  // namespace fusionllm

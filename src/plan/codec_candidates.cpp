@@ -1,6 +1,9 @@
 #include "codec_candidates.hpp"
 
-#include <cmath>
+#include <algorithm>
+#include <string>
+
+#include <fmt/format.h>
 
 namespace fusionllm::detail {
 namespace {
@@ -15,8 +18,7 @@ constexpr double most_elements_for_bytes = 3;
 
 //! Three digits, so that people can read the plan.
 double rounded(double ratio) {
-    const double unit = std::pow(10.0, std::floor(std::log10(ratio)) - 2);
-    return std::round(ratio / unit) * unit;
+    return std::stod(fmt::format("{:.3g}", ratio));
 }
 
 //! The codec with ratios from 1 up to what the byte ratio can ask for.

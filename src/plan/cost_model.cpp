@@ -133,9 +133,7 @@ void CostModel::add_values(const OpGraph& graph) {
     for (std::size_t v = 0; v < graph.values().size(); ++v) {
         const ValueId id(static_cast<std::uint32_t>(v));
         const auto producer = graph.producer(id);
-        const TensorType& type = graph.value(id).type;
-        if (!producer || graph.users(id).empty() || type.dtype != DType::f32 ||
-            num_elements(type) == 0 || !graph.has_gradient(id)) {
+        if (graph.users(id).empty() || !is_compressible(graph, id)) {
             continue;
         }
         const MatrixShape shape = shape_of(graph, id);

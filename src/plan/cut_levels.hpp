@@ -13,6 +13,7 @@ struct CutLevel {
     double backward_bytes = 0;
     CodecWork sender;    //!< more than dense copies, both directions
     CodecWork receiver;  //!< the same
+    double error = 0;    //!< that a planner pays for
 };
 
 //! Of a link, each direction.

@@ -1,6 +1,7 @@
 #include "fusionllm/plan/fence.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "fusionllm/util/error.hpp"
@@ -10,6 +11,16 @@ namespace {
 
 std::pair<std::size_t, ValueId> key_of(const Fence& fence) {
     return {fence.cut, fence.value};
+}
+
+//! Whether an op mixes in a number so large that no codec could keep the others
+//! beside it: masked attention scores.
+bool has_mask_number(const Op& op) {
+    constexpr double large = 1e4;
+    return std::ranges::any_of(op.arguments, [](const Argument& argument) {
+        const auto* number = std::get_if<double>(&argument);
+        return number != nullptr && !(std::abs(*number) < large);
+    });
 }
 
 std::string list(const std::vector<ValueId>& values) {
@@ -23,14 +34,19 @@ std::string list(const std::vector<ValueId>& values) {
 
 }  // namespace
 
+bool is_compressible(const OpGraph& graph, ValueId value) {
+    const TensorType& type = graph.value(value).type;
+    const auto producer = graph.producer(value);
+    return type.dtype == DType::f32 && num_elements(type) > 0 &&
+           graph.has_gradient(value) && producer &&
+           !has_mask_number(graph.op(*producer));
+}
+
 std::vector<ValueId> compressible_values(const OpGraph& graph,
                                          std::size_t cut) {
     std::vector<ValueId> values = values_across(graph, cut);
-    std::erase_if(values, [&](ValueId id) {
-        const TensorType& type = graph.value(id).type;
-        return type.dtype != DType::f32 || num_elements(type) == 0 ||
-               !graph.has_gradient(id);
-    });
+    std::erase_if(values,
+                  [&](ValueId id) { return !is_compressible(graph, id); });
     return values;
 }
 

@@ -101,8 +101,9 @@ FenceRule::FenceRule(const CostModel& model,
                      const ErrorTable& errors)
     : model_(model),
       options_(options),
+      errors_(errors),
       candidates_(detail::codec_candidates(options)) {
-    add_profiles(errors);
+    add_profiles();
 }
 
 bool FenceRule::applies(const CodecChoice& codec,
@@ -111,7 +112,7 @@ bool FenceRule::applies(const CodecChoice& codec,
            (byte_ratio(codec, shape) > 1 && !(codec == CodecChoice{}));
 }
 
-void FenceRule::add_profiles(const ErrorTable& errors) {
+void FenceRule::add_profiles() {
     // Cuts with values of the same shapes have the same options, unless
     // something was measured there.
     std::map<std::pair<std::size_t, std::vector<std::uint32_t>>, std::uint32_t>
@@ -121,21 +122,20 @@ void FenceRule::add_profiles(const ErrorTable& errors) {
         bool has_any = false;
         for (const CutValue& value : model_.values_at(cut)) {
             shapes.push_back(value.shape);
-            has_any |= errors.has_any(cut, value.value);
+            has_any |= errors_.has_any(cut, value.value);
         }
         std::ranges::sort(shapes);
         const auto [entry, is_new] =
             known.try_emplace({has_any ? cut : 0, std::move(shapes)},
                               static_cast<std::uint32_t>(profiles_.size()));
         if (is_new) {
-            profiles_.push_back(make_options(cut, errors));
+            profiles_.push_back(make_options(cut));
         }
         profile_of_cut_.push_back(entry->second);
     }
 }
 
-std::vector<CutOption> FenceRule::make_options(std::size_t cut,
-                                               const ErrorTable& errors) const {
+std::vector<CutOption> FenceRule::make_options(std::size_t cut) const {
     std::vector<CutOption> options;
     for (const CodecChoice& codec : candidates_) {
         CutOption option;
@@ -154,9 +154,9 @@ std::vector<CutOption> FenceRule::make_options(std::size_t cut,
                 dense_bytes(shape) -
                 static_cast<double>(payload_bytes(pair.backward, shape));
             const double forward =
-                errors.error(cut, value.value, Direction::forward, codec);
+                errors_.error(cut, value.value, Direction::forward, codec);
             const double backward =
-                errors.error(cut, value.value, Direction::backward, codec);
+                errors_.error(cut, value.value, Direction::backward, codec);
             option.error =
                 std::max(option.error, std::hypot(forward, backward));
             is_allowed &= byte_ratio(codec, shape) <= options_.max_byte_ratio &&
@@ -378,6 +378,29 @@ std::vector<Fence> FenceRule::choose_under_target(
     return fences;
 }
 
+double FenceRule::error_of(const Fence& fence) const {
+    return std::hypot(
+        errors_.error(fence.cut, fence.value, Direction::forward, fence.codec),
+        errors_.error(
+            fence.cut, fence.value, Direction::backward, fence.codec));
+}
+
+double FenceRule::price(std::span<const Fence> fences) const {
+    if (!has_target()) {
+        return 1;
+    }
+    double sum = 0;
+    for (std::size_t i = 0; i < fences.size();) {
+        const std::size_t cut = fences[i].cut;
+        double error = 0;
+        for (; i < fences.size() && fences[i].cut == cut; ++i) {
+            error = std::max(error, error_of(fences[i]));
+        }
+        sum += error;
+    }
+    return 1 + error_price * sum;
+}
+
 std::vector<Fence> FenceRule::choose(const Placement& placement,
                                      const FenceTask& task) const {
     std::vector<Fence> fences = choose(placement, task, {});
@@ -390,7 +413,8 @@ std::vector<Fence> FenceRule::choose(const Placement& placement,
                                task.micro_batches,
                                task.objective);
     };
-    return step_s(fences) < step_s({}) ? fences : std::vector<Fence>{};
+    return price(fences) * step_s(fences) < step_s({}) ? fences
+                                                       : std::vector<Fence>{};
 }
 
 std::vector<Fence> FenceRule::choose(const Placement& placement,

@@ -144,15 +144,17 @@ double estimate_step_s(const CostModel& model,
         }
     }
     std::vector<Fence> fences;
+    double price = 1;
     if (options.rule != nullptr) {
         fences = options.rule->choose(
             placement,
             {options.objective, LinkTime::busy, options.micro_batches});
+        price = options.rule->price(fences);
     }
-    return analytic_step_s(model.step_costs(placement, fences),
-                           model.network(),
-                           options.micro_batches,
-                           options.objective);
+    return price * analytic_step_s(model.step_costs(placement, fences),
+                                   model.network(),
+                                   options.micro_batches,
+                                   options.objective);
 }
 
 const std::vector<std::string>& partition_names() {

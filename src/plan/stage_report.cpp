@@ -28,6 +28,7 @@ std::vector<StageReport> report_stages(const Plan& plan,
                                        const CostModel& model,
                                        const Topology& topology) {
     const Schedule schedule = make_schedule(plan);
+    const StepCosts costs = model.step_costs(plan.placement, plan.fences);
     std::vector<StageReport> reports;
     for (std::size_t s = 0; s < plan.placement.stages.size(); ++s) {
         const StagePlacement& stage = plan.placement.stages[s];
@@ -44,10 +45,10 @@ std::vector<StageReport> report_stages(const Plan& plan,
         report.in_flight = in_flight;
         report.memory_bytes = model.memory_bytes(stage.ops, in_flight);
         report.device_memory_bytes = topology.kind_of(device).memory_bytes;
-        report.compute_s =
-            plan.micro_batches * (model.forward_s(device, stage.ops) +
-                                  model.backward_s(device, stage.ops));
-        report.send_bytes = model.cut(stage.ops.end).forward_bytes;
+        report.compute_s = plan.micro_batches * (costs.stages[s].forward_s +
+                                                 costs.stages[s].backward_s);
+        report.send_bytes =
+            s < costs.forward.size() ? costs.forward[s].bytes_of(0) : 0;
         reports.push_back(std::move(report));
     }
     return reports;

@@ -42,7 +42,7 @@ struct Candidate {
     Placement placement;
     std::vector<Fence> fences;
     ScheduleChoice schedule;
-    double step_s = infinity;
+    double step_s = infinity;  //!< times the price of its errors
 };
 
 std::vector<int> memory_limits(const CostModel& model,
@@ -64,6 +64,9 @@ public:
     //! Simulate the placement under a schedule that the request names.
     void offer(const Placement& placement, const std::string& schedule) {
         offer(time(placement, schedule), schedule);
+        if (rule_.has_target()) {
+            offer(time(placement, schedule, {}), schedule);
+        }
     }
 
     //! Move cuts of the best one, simulating each.
@@ -82,7 +85,7 @@ public:
                 return step_s;
             },
             static_cast<std::size_t>(search_budget / messages /
-                                     (rule_.has_codecs() ? 3 : 1)));
+                                     (rule_.has_codecs() ? 2 : 1)));
     }
 
     const Candidate& best() const { return best_; }
@@ -104,10 +107,8 @@ private:
             request_.micro_batches};
         Candidate best =
             time(placement, schedule, rule_.choose(placement, task));
-        if (!rule_.has_target() || best.step_s == infinity) {
-            return best;
-        }
-        if (schedule == "1f1b") {
+        if (rule_.has_target() && schedule == "1f1b" &&
+            best.step_s < infinity) {
             task.link_time = LinkTime::whole;
             auto fences = rule_.choose(placement, task);
             if (fences != best.fences) {
@@ -115,12 +116,6 @@ private:
                 if (other.step_s < best.step_s * least_gain_of_codecs) {
                     best = std::move(other);
                 }
-            }
-        }
-        if (!best.fences.empty()) {
-            Candidate dense = time(placement, schedule, {});
-            if (dense.step_s <= best.step_s) {
-                return dense;
             }
         }
         return best;
@@ -159,7 +154,8 @@ private:
                 return candidate;  // does not fit
             }
         }
-        candidate.step_s = simulate_step_s(actions, costs, model_.network());
+        candidate.step_s = rule_.price(candidate.fences) *
+                           simulate_step_s(actions, costs, model_.network());
         return candidate;
     }
 

@@ -22,8 +22,12 @@ struct Fence {
     friend bool operator==(const Fence&, const Fence&) = default;
 };
 
-//! Values across a cut that a codec is for: f32, not empty, with a gradient.
-//! All others (token ids, masks) go as they are. Ascending by id.
+//! Whether a codec is for the value of an op: f32, not empty, with a gradient.
+//! All others go as they are: token ids, masks, and attention scores with -inf
+//! in them, which would be all that is left of their tile.
+bool is_compressible(const OpGraph& graph, ValueId value);
+
+//! Those across a cut, ascending by id.
 std::vector<ValueId> compressible_values(const OpGraph& graph, std::size_t cut);
 
 //! The value's shape as codecs see it.

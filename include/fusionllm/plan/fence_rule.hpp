@@ -93,6 +93,15 @@ public:
     std::vector<Fence> choose(const Placement& placement,
                               const FenceTask& task,
                               const MeasuredStep& measured) const;
+    /*!
+     * A little more than 1: what planners multiply a step with these fences by,
+     * so that of placements that take about the same time the one of less error
+     * is taken. Every cut costs `error_price` times its error. Only of rules
+     * with a target; for others 1.
+     */
+    double price(std::span<const Fence> fences) const;
+    static constexpr double error_price = 0.005;
+
     //! What the rule may choose at a cut, the mildest first; the least that
     //! can be sent is that of its last one.
     std::span<const CutOption> options_at(std::size_t cut) const {
@@ -108,9 +117,9 @@ public:
 private:
     struct Boundary;
 
-    void add_profiles(const ErrorTable& errors);
-    std::vector<CutOption> make_options(std::size_t cut,
-                                        const ErrorTable& errors) const;
+    void add_profiles();
+    std::vector<CutOption> make_options(std::size_t cut) const;
+    double error_of(const Fence& fence) const;
     std::vector<Boundary> find_boundaries(const Placement& placement,
                                           const FenceTask& task,
                                           const MeasuredStep& measured) const;
@@ -125,6 +134,7 @@ private:
 
     const CostModel& model_;
     CompressionOptions options_;
+    ErrorTable errors_;
     std::vector<CodecChoice> candidates_;
     std::vector<std::vector<CutOption>> profiles_;
     std::vector<std::uint32_t> profile_of_cut_;

@@ -86,7 +86,8 @@ Placement partition(const std::string& name,
                     const CostModel& model,
                     const PlannerOptions& options);
 
-//! `analytic_step_s` of the placement with the rule's fences; infinite if a
+//! `analytic_step_s` of the placement with the rule's fences, times their price
+//! (`FenceRule::price`); infinite if a
 //! stage does not fit its device, or if all devices are to be used and one is
 //! not.
 double estimate_step_s(const CostModel& model,

@@ -46,11 +46,12 @@ struct PlannedStep {
  * any of the schedules.
  *
  * Placements are made, and simulated, with the fences that the rule of
- * `compression` gives them. Where the rule looks at links they are dense if
- * that is as fast, and compressed so far that latencies are hidden, too, only
- * if the step gains by it; up to 64 devices the plan is never slower than the
- * one without compression. Throws `InputError` for unknown names, and when
- * nothing fits: which stage needs what, and what to try.
+ * `compression` gives them; of plans of about the same step time that of less
+ * error is taken (`FenceRule::price`). Where the rule has a target, they are
+ * dense if that is as fast, and compressed so far that latencies are hidden,
+ * too, only if the step gains by it; up to 64 devices the plan is never slower
+ * than the one without compression. Throws `InputError` for unknown names, and
+ * when nothing fits: which stage needs what, and what to try.
  */
 PlannedStep choose_plan(const OpGraph& graph,
                         const CostModel& model,

@@ -59,11 +59,13 @@ int run_plan(const PlanArguments& arguments) {
         return 0;
     }
     std::printf("%s", to_text(planned.step.plan, planned.job.graph).c_str());
+    const double step_s = planned.step.timeline.makespan_s;
+    const std::string compression =
+        advise_compression(planned.input, arguments.num_ranks, step_s);
     print_comments(to_text(report, planned.job, planned.step.plan) +
                    "advice  " +
-                   advise(planned.input,
-                          arguments.num_ranks,
-                          planned.step.timeline.makespan_s));
+                   advise(planned.input, arguments.num_ranks, step_s) +
+                   (compression.empty() ? "" : "\nadvice  " + compression));
     return 0;
 }
 
