@@ -12,15 +12,18 @@
 namespace fusionllm {
 namespace {
 
-//! Indices that are in a row of which they should not be.
-struct CountStrays {
+//! Rows whose ascending indices are not all in that row.
+struct CountStrayRows {
     const std::uint32_t* indices;
     std::uint64_t columns;
     std::uint64_t kept_of_row;
 
-    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t j,
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t row,
                                            std::uint64_t& strays) const {
-        strays += indices[j] / columns != j / kept_of_row ? 1 : 0;
+        const std::uint32_t* of_row = indices + row * kept_of_row;
+        const bool are_in_row = of_row[0] >= row * columns &&
+                                of_row[kept_of_row - 1] < (row + 1) * columns;
+        strays += are_in_row ? 0 : 1;
     }
 };
 
@@ -198,16 +201,17 @@ private:
         std::uint64_t num_strays = 0;
         Kokkos::parallel_reduce(
             "FusionLLM::TopK::check_rows",
-            detail::MoveRange<Space>(space_, 0, mask.size()),
-            CountStrays{mask.data(), shape_.columns, mask.size() / shape_.rows},
+            detail::MoveRange<Space>(space_, 0, shape_.rows),
+            CountStrayRows{
+                mask.data(), shape_.columns, mask.size() / shape_.rows},
             num_strays);
         if (num_strays > 0) {
             throw Error(
-                fmt::format("the indices of a message cannot be used: {} of {} "
-                            "are not in their row; check that all ranks run "
-                            "the same version of fusionllm",
+                fmt::format("the indices of a message cannot be used: those of "
+                            "{} of {} rows are not in their row; check that "
+                            "all ranks run the same version of fusionllm",
                             num_strays,
-                            mask.size()));
+                            shape_.rows));
         }
     }
 

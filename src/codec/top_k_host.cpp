@@ -303,7 +303,7 @@ void HostTopK::select_all(std::span<const float> numbers,
 std::uint32_t HostTopK::sample(std::span<const float> numbers) {
     const double n = static_cast<double>(numbers.size());
     const double k = static_cast<double>(task_.kept);
-    const double wanted = std::clamp(200 * n / k, 4096.0, n / 16);
+    const double wanted = std::clamp(400 * n / k, 4096.0, n / 16);
     const auto num_lines = static_cast<std::uint64_t>(wanted) / line_size + 1;
     const std::uint64_t stretch = numbers.size() / num_lines;
     const PhiloxKey key = make_philox_key(numbers.size());
@@ -321,7 +321,7 @@ std::uint32_t HostTopK::sample(std::span<const float> numbers) {
     }
     const double rank = static_cast<double>(keys.size()) * k / n;
     const auto safe_rank =
-        static_cast<std::uint64_t>(rank + 4 * std::sqrt(rank) + 4);
+        static_cast<std::uint64_t>(rank + 3 * std::sqrt(rank) + 4);
     const auto bin =
         histogram_.find([&](std::uint64_t i) { return keys[i]; },
                         keys.size(),
