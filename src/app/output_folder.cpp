@@ -19,8 +19,14 @@ namespace fs = std::filesystem;
 namespace fusionllm {
 namespace {
 
-constexpr std::array run_files{
-    "input.toml", "plan.txt", "metrics.jsonl", "checkpoints", "traces"};
+constexpr std::array run_files{"input.toml",
+                               "plan.txt",
+                               "metrics.jsonl",
+                               "fences.jsonl",
+                               "checkpoints",
+                               "traces"};
+
+constexpr const char* fences_name = "fences.jsonl";
 
 //! The folder itself, or what it will be made in.
 fs::path nearest_existing(fs::path path) {
@@ -84,7 +90,8 @@ void OutputFolder::prepare(std::int64_t step,
             }
         }
         fs::create_directories(checkpoints());
-        drop_metrics_after(step);
+        drop_lines_after(metrics_file(), step);
+        drop_lines_after(folder_ / fences_name, step);
         write_file(folder_ / "input.toml", input);
         write_file(folder_ / "plan.txt", plan);
     } catch (const fs::filesystem_error& error) {
@@ -96,19 +103,19 @@ void OutputFolder::prepare(std::int64_t step,
     }
 }
 
-void OutputFolder::drop_metrics_after(std::int64_t step) {
-    if (!fs::exists(metrics_file())) {
+void OutputFolder::drop_lines_after(const fs::path& path, std::int64_t step) {
+    if (!fs::exists(path)) {
         return;
     }
     std::string kept;
-    for (const std::string& line : split(read_file(metrics_file()), '\n')) {
+    for (const std::string& line : split(read_file(path), '\n')) {
         const auto line_step = step_of_metrics(line);
         // A line cut short by a crash is after every checkpoint.
         if (line_step && *line_step <= step) {
             kept += line + "\n";
         }
     }
-    write_file(metrics_file(), kept);
+    write_file(path, kept);
 }
 
 double OutputFolder::emulated_s_after(std::int64_t step) const {
@@ -125,16 +132,24 @@ double OutputFolder::emulated_s_after(std::int64_t step) const {
     return seconds;
 }
 
-void OutputFolder::write_metrics(const std::string& line) {
-    std::ofstream file(metrics_file(), std::ios::app);
+void OutputFolder::add_line(const fs::path& path, const std::string& line) {
+    std::ofstream file(path, std::ios::app);
     file << line << '\n';
     file.flush();
     if (!file) {
         throw Error(fmt::format(
             "cannot write '{}' (is the disk full?); the run can go on with "
             "--resume from its last checkpoint",
-            metrics_file().string()));
+            path.string()));
     }
+}
+
+void OutputFolder::write_metrics(const std::string& line) {
+    add_line(metrics_file(), line);
+}
+
+void OutputFolder::write_fences(const std::string& line) {
+    add_line(folder_ / fences_name, line);
 }
 
 }  // namespace fusionllm

@@ -30,7 +30,7 @@ public:
 
     /*!
      * Make the folder ready: with overwrite, remove what an earlier run left
-     * (its four names only); with resume, drop the metrics after `step`.
+     * (its own names only); with resume, drop the metrics after `step`.
      */
     void prepare(std::int64_t step,
                  const std::string& input,
@@ -42,6 +42,8 @@ public:
 
     //! Add a line to metrics.jsonl, at once on disk for readers.
     void write_metrics(const std::string& line);
+    //! Add a line to fences.jsonl: the codecs from a step on.
+    void write_fences(const std::string& line);
 
     std::filesystem::path checkpoints() const {
         return folder_ / "checkpoints";
@@ -51,7 +53,10 @@ private:
     std::filesystem::path metrics_file() const {
         return folder_ / "metrics.jsonl";
     }
-    void drop_metrics_after(std::int64_t step);
+    static void drop_lines_after(const std::filesystem::path& path,
+                                 std::int64_t step);
+    static void add_line(const std::filesystem::path& path,
+                         const std::string& line);
 
     std::filesystem::path folder_;
     Existing existing_;

@@ -98,7 +98,10 @@ FenceCodecs::FenceCodecs(const OpGraph& graph,
                          const std::vector<Fence>& fences,
                          OpRange ops,
                          FenceOptions options)
-    : graph_(graph), ops_(ops), options_(std::move(options)) {
+    : graph_(graph),
+      ops_(ops),
+      options_(std::move(options)),
+      probe_(options_.candidates) {
     for (const Fence& fence : fences) {
         const auto add = [&](Side side) {
             auto end = std::make_unique<End>();
@@ -221,17 +224,41 @@ std::vector<FenceReport> FenceCodecs::take_reports() {
 void FenceCodecs::measure(const FenceKey& key,
                           const at::Tensor& tensor,
                           const at::Tensor& decoded) {
-    const at::NoGradGuard no_grad;
-    const at::Tensor x = tensor.detach().flatten().to(at::kDouble);
-    const at::Tensor y = decoded.detach().flatten().to(at::kDouble);
-    const double x_norm = x.norm().item<double>();
-    const double y_norm = y.norm().item<double>();
-    const double error = (x - y).norm().item<double>();
-    const double product = x.dot(y).item<double>();
+    const at::Tensor x = tensor.to(at::kCPU);
+    const at::Tensor y = decoded.to(at::kCPU);
     FenceReport& to = report(key);
-    to.error = x_norm > 0 ? error / x_norm : error;
-    to.cosine = x_norm * y_norm > 0 ? product / (x_norm * y_norm)
-                                    : (error == 0 ? 1.0 : 0.0);
+    to.error = relative_error(numbers_of(x), numbers_of(y));
+    to.cosine = cosine(numbers_of(x), numbers_of(y));
+}
+
+void FenceCodecs::probe(const FenceKey& key, const at::Tensor& numbers) {
+    const std::lock_guard lock(kernel_mutex());
+    const at::Tensor host = numbers.to(at::kCPU);
+    if (key.direction == Direction::forward) {
+        probe_.try_forward(key.cut,
+                           key.value,
+                           shape_of(graph_, key.value),
+                           codec_key(key),
+                           numbers_of(host));
+    } else {
+        probe_.try_backward(
+            key.cut, key.value, codec_key(key), numbers_of(host));
+    }
+}
+
+void FenceCodecs::prepare_probe(const FenceKey& key,
+                                const at::Tensor& decoded) {
+    const std::lock_guard lock(kernel_mutex());
+    const at::Tensor host = decoded.to(at::kCPU);
+    probe_.prepare_backward(key.cut,
+                            key.value,
+                            shape_of(graph_, key.value),
+                            codec_key(key),
+                            numbers_of(host));
+}
+
+std::vector<MeasuredError> FenceCodecs::take_errors() {
+    return probe_.take_errors();
 }
 
 void FenceCodecs::encode_with(Codec& codec,
@@ -287,6 +314,9 @@ Buffer FenceCodecs::encode(const FenceKey& key,
     to.dense_bytes += num_bytes(header.type);
     to.bytes += header.payload_bytes;
     to.encode_s += monotonic_s() - begin_s;
+    if (is_probed(key)) {
+        probe(key, numbers);
+    }
     if (is_measured(key)) {
         if (key.direction == Direction::forward) {
             mine.other->set_state(mine.codec->state());
@@ -324,6 +354,9 @@ at::Tensor FenceCodecs::decode(const FenceKey& key,
         mine.other->set_state(mine.codec->state());
         decode_with(*mine.other, key, header.codec, payload, header.type.sizes);
     }
+    if (is_probed(key) && key.direction == Direction::forward) {
+        prepare_probe(key, numbers);
+    }
     return in_strides(numbers.to(options_.device),
                       dense_strides(header.type.sizes, header.stride_order));
 }
@@ -353,6 +386,12 @@ at::Tensor FenceCodecs::cross(const FenceKey& key, const at::Tensor& tensor) {
     report(key).decode_s += monotonic_s() - begin_s;
     if (is_measured(key)) {
         measure(key, numbers, decoded);
+    }
+    if (is_probed(key)) {
+        probe(key, numbers);
+        if (key.direction == Direction::forward) {
+            prepare_probe(key, decoded);
+        }
     }
     return in_strides(decoded.to(options_.device), tensor.strides());
 }
@@ -392,12 +431,32 @@ void FenceCodecs::load_state(const LoadTensor& load) {
         std::vector<CodecState> states;
         for (const auto& [name, type] : types) {
             auto tensor = load(fence_tensor_name(cut, value, name));
-            if (tensor && std::ranges::any_of(tensor->bytes, [](std::byte b) {
+            if (tensor && tensor->type == type &&
+                std::ranges::any_of(tensor->bytes, [](std::byte b) {
                     return b != std::byte{0};
                 })) {
                 states.push_back({name, std::move(*tensor)});
             }
         }
+        end->codec->set_state(states);
+    }
+}
+
+void FenceCodecs::take_state(const FenceCodecs& other) {
+    for (const auto& [key, end] : ends_) {
+        const auto found = other.ends_.find(key);
+        if (found == other.ends_.end()) {
+            continue;
+        }
+        std::vector<CodecState> states = found->second->codec->state();
+        auto types = end->own_state_types(Side::before);
+        const auto after = end->own_state_types(Side::after);
+        types.insert(types.end(), after.begin(), after.end());
+        std::erase_if(states, [&](const CodecState& state) {
+            return std::ranges::find(
+                       types, std::pair(state.name, state.tensor.type)) ==
+                   types.end();
+        });
         end->codec->set_state(states);
     }
 }

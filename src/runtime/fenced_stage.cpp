@@ -16,14 +16,34 @@ FencedStage::FencedStage(const OpGraph& graph,
                          const FenceOptions& fence_options)
     : graph_(graph),
       slice_(make_slice(graph, ops)),
-      fences_(graph, fences, ops, fence_options) {
-    std::size_t begin = ops.begin;
-    std::vector<std::size_t> ends = fences_.inner_cuts();
-    ends.push_back(ops.end);
+      parameters_(parameters),
+      options_(options),
+      fence_options_(fence_options),
+      fences_(
+          std::make_unique<FenceCodecs>(graph, fences, ops, fence_options)) {
+    make_parts();
+}
+
+void FencedStage::make_parts() {
+    parts_.clear();
+    std::size_t begin = slice_.ops.begin;
+    std::vector<std::size_t> ends = fences_->inner_cuts();
+    ends.push_back(slice_.ops.end);
     for (const std::size_t end : ends) {
         parts_.emplace_back(
-            graph, make_slice(graph, {begin, end}), parameters, options);
+            graph_, make_slice(graph_, {begin, end}), parameters_, options_);
         begin = end;
+    }
+}
+
+void FencedStage::set_fences(const std::vector<Fence>& fences) {
+    auto next = std::make_unique<FenceCodecs>(
+        graph_, fences, slice_.ops, fence_options_);
+    next->take_state(*fences_);
+    const bool has_same_parts = next->inner_cuts() == fences_->inner_cuts();
+    fences_ = std::move(next);
+    if (!has_same_parts) {
+        make_parts();
     }
 }
 
@@ -50,14 +70,14 @@ std::vector<at::Tensor> FencedStage::cross(
     std::vector<at::Tensor> crossed;
     for (std::size_t i = 0; i < tensors.size(); ++i) {
         const ValueId value = slice.outputs[i];
-        crossed.push_back(fences_.has(slice.ops.end, value)
-                              ? fences_.cross({slice.ops.end,
-                                               value,
-                                               direction,
-                                               key.step,
-                                               key.micro_batch,
-                                               use},
-                                              tensors[i])
+        crossed.push_back(fences_->has(slice.ops.end, value)
+                              ? fences_->cross({slice.ops.end,
+                                                value,
+                                                direction,
+                                                key.step,
+                                                key.micro_batch,
+                                                use},
+                                               tensors[i])
                               : tensors[i]);
     }
     return crossed;

@@ -96,6 +96,24 @@ FenceReport get_fence(Reader& reader) {
     return fence;
 }
 
+void put(Writer& writer, const MeasuredError& error) {
+    writer.put(std::uint64_t{error.cut});
+    writer.put(error.value.get());
+    writer.put(error.direction);
+    writer.put_text(to_text(error.codec));
+    writer.put(error.error);
+}
+
+MeasuredError get_error(Reader& reader) {
+    MeasuredError error;
+    error.cut = reader.get<std::uint64_t>();
+    error.value = ValueId(reader.get<std::uint32_t>());
+    error.direction = reader.get<Direction>();
+    error.codec = parse_codec_choice(reader.get_text(), 1);
+    error.error = reader.get<double>();
+    return error;
+}
+
 //! Which of the ranks' findings comes first in the order of the computation.
 std::string first_cause(std::vector<const StepReport*> reports,
                         double loss,
@@ -159,6 +177,10 @@ std::string pack(const StepReport& report) {
     for (const FenceReport& fence : report.fences) {
         put(writer, fence);
     }
+    writer.put(static_cast<std::uint32_t>(report.errors.size()));
+    for (const MeasuredError& error : report.errors) {
+        put(writer, error);
+    }
     return writer.take();
 }
 
@@ -188,6 +210,10 @@ StepReport unpack_report(std::string_view bytes) {
     for (std::uint32_t i = 0; i < num_fences; ++i) {
         report.fences.push_back(get_fence(reader));
     }
+    const auto num_errors = reader.get<std::uint32_t>();
+    for (std::uint32_t i = 0; i < num_errors; ++i) {
+        report.errors.push_back(get_error(reader));
+    }
     return report;
 }
 
@@ -199,6 +225,15 @@ std::string pack(const StepDecision& decision) {
     writer.put(decision.is_skipped);
     writer.put(decision.stop);
     writer.put_text(decision.reason);
+    writer.put(static_cast<std::uint8_t>(decision.fences ? 1 : 0));
+    if (decision.fences) {
+        writer.put(static_cast<std::uint32_t>(decision.fences->size()));
+        for (const Fence& fence : *decision.fences) {
+            writer.put(std::uint64_t{fence.cut});
+            writer.put(fence.value.get());
+            writer.put_text(to_text(fence.codec));
+        }
+    }
     return writer.take();
 }
 
@@ -211,6 +246,17 @@ StepDecision unpack_decision(std::string_view bytes) {
     decision.is_skipped = reader.get<std::uint8_t>();
     decision.stop = reader.get<StopRequest>();
     decision.reason = reader.get_text();
+    if (reader.get<std::uint8_t>() != 0) {
+        decision.fences.emplace();
+        const auto count = reader.get<std::uint32_t>();
+        for (std::uint32_t i = 0; i < count; ++i) {
+            Fence fence;
+            fence.cut = reader.get<std::uint64_t>();
+            fence.value = ValueId(reader.get<std::uint32_t>());
+            fence.codec = parse_codec_choice(reader.get_text(), 1);
+            decision.fences->push_back(fence);
+        }
+    }
     return decision;
 }
 

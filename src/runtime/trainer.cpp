@@ -39,6 +39,14 @@ constexpr std::uint32_t evaluation_slot = 3;
 // A large validation set is sampled evenly: this many batches tell enough.
 constexpr std::int64_t max_validation_batches = 100;
 
+std::vector<MeasuredError> errors_of(const std::vector<StepReport>& reports) {
+    std::vector<MeasuredError> errors;
+    for (const StepReport& report : reports) {
+        errors.insert(errors.end(), report.errors.begin(), report.errors.end());
+    }
+    return errors;
+}
+
 }  // namespace
 
 struct Trainer::State {
@@ -59,6 +67,7 @@ struct Trainer::State {
     StepReport report(const PipelineResult& result);
     StepDecision decide_together(const StepReport& mine);
     void count(const std::vector<StepReport>& reports);
+    void change_fences();
     double evaluate(CodecUse codecs);
     void save();
     std::vector<HostTensor> make_inputs(
@@ -93,6 +102,8 @@ struct Trainer::State {
     RankTraffic traffic;                     // root only
     std::vector<FenceReport> fence_reports;  // root only, of the last step
     Schedule schedule;                       // root of an emulation only
+    StepCosts costs;                         // the same
+    std::optional<std::vector<Fence>> next_fences;
     double emulated_step_s = 0;
     double emulated_s = 0;
 };
@@ -138,6 +149,7 @@ void Trainer::State::start() {
     }
     if (is_root() && setup.emulation) {
         schedule = make_schedule(setup.plan);
+        costs = setup.emulation->estimate(setup.plan.fences);
         emulated_s = setup.emulation->begin_s;
     }
     if (role.stage) {
@@ -151,6 +163,7 @@ void Trainer::State::start() {
                         options.check_ops,
                         setup.basis_every,
                         setup.measure_every,
+                        setup.candidates,
                         options.optimizer,
                         setup.compute_scope,
                         hooks.load});
@@ -207,7 +220,7 @@ StepReport Trainer::State::report(const PipelineResult& result) {
         worker->stage().clear_bad_op();
     }
     report.sent = result.sent;
-    report.fences = worker->take_fence_reports();
+    worker->add_fence_reports(report);
     report.squares =
         worker->sum_gradients(step, report.sent.parameter_gradients);
     return report;
@@ -225,7 +238,7 @@ void Trainer::State::count(const std::vector<StepReport>& reports) {
     if (setup.emulation) {
         emulated_step_s =
             simulate_step_s(schedule,
-                            with_sent_bytes(setup.emulation->costs,
+                            with_sent_bytes(costs,
                                             sent,
                                             role.rank_of_stage,
                                             setup.device_of_rank,
@@ -244,17 +257,38 @@ StepDecision Trainer::State::decide_together(const StepReport& mine) {
             reports.push_back(unpack_report(bytes));
         }
         count(reports);
-        answer = pack(decide(reports,
-                             parameter_names,
-                             setup.plan.micro_batches,
-                             options.clip_norm));
+        StepDecision decision = decide(reports,
+                                       parameter_names,
+                                       setup.plan.micro_batches,
+                                       options.clip_norm);
+        if (hooks.adapt) {
+            decision.fences = hooks.adapt(step + 1, errors_of(reports));
+        }
+        answer = pack(decision);
     }
     return unpack_decision(
         broadcast(transport, root, decision_slot, std::move(answer)));
 }
 
+void Trainer::State::change_fences() {
+    if (!next_fences) {
+        return;
+    }
+    if (worker) {
+        worker->set_fences(*next_fences);
+    }
+    if (is_root() && setup.emulation) {
+        costs = setup.emulation->estimate(*next_fences);
+    }
+    if (hooks.on_fences) {
+        hooks.on_fences(step, *next_fences);
+    }
+    next_fences.reset();
+}
+
 StepMetrics Trainer::State::train_step() {
     const double step_begin_s = monotonic_s();
+    change_fences();
     PipelineResult result;
     if (worker) {
         const double begin = monotonic_s();
@@ -300,6 +334,7 @@ StepMetrics Trainer::State::train_step() {
         metrics.emulated_s = emulated_s;
     }
     stop = decision.stop;
+    next_fences = std::move(decision.fences);
     return metrics;
 }
 

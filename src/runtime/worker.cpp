@@ -121,10 +121,15 @@ HostTensor Worker::load_tensor(const std::string& name) const {
     return std::move(*tensor);
 }
 
-std::vector<FenceReport> Worker::take_fence_reports() {
-    std::vector<FenceReport> reports;
-    run([&] { reports = stage_->fences().take_reports(); });
-    return reports;
+void Worker::add_fence_reports(StepReport& report) {
+    run([&] {
+        report.fences = stage_->fences().take_reports();
+        report.errors = stage_->fences().take_errors();
+    });
+}
+
+void Worker::set_fences(const std::vector<Fence>& fences) {
+    run([&] { stage_->set_fences(fences); });
 }
 
 void Worker::make_stage(const StageSlice& slice,
@@ -156,6 +161,7 @@ void Worker::make_stage(const StageSlice& slice,
     fence_options.device = setup_.device;
     fence_options.basis_every = setup_.basis_every;
     fence_options.measure_every = setup_.measure_every;
+    fence_options.candidates = setup_.candidates;
     stage_ = std::make_unique<FencedStage>(setup_.graph,
                                            slice.ops,
                                            *parameters_,

@@ -14,6 +14,7 @@
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/runtime/pipeline.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
+#include "fusionllm/runtime/step_report.hpp"
 #include "fusionllm/runtime/trainer.hpp"
 
 namespace fusionllm {
@@ -28,6 +29,7 @@ struct WorkerSetup {
     bool check_ops = false;
     std::int64_t basis_every = 50;
     std::int64_t measure_every = 0;
+    std::vector<CodecChoice> candidates;
     OptimizerOptions optimizer;
     std::function<std::shared_ptr<void>()> scope;
     LoadTensor load;
@@ -58,8 +60,11 @@ public:
         std::int64_t step, std::map<int, std::uint64_t>& sent);
     //! Apply the decision; forgets the gradients.
     void update(const StepDecision& decision, double learning_rate);
-    //! What the fences did since the last call.
-    std::vector<FenceReport> take_fence_reports();
+    //! What the fences did, and what others would have done, since the last
+    //! call.
+    void add_fence_reports(StepReport& report);
+    //! From the next step on.
+    void set_fences(const std::vector<Fence>& fences);
     //! Copies of parameters, optimizer state and codec state that this rank
     //! owns.
     std::vector<NamedTensor> owned_tensors();

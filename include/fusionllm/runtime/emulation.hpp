@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <vector>
 
+#include "fusionllm/plan/fence.hpp"
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/plan/step_costs.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
@@ -13,9 +15,9 @@ namespace fusionllm {
  * The devices and links that a run is timed for, wherever it really runs.
  */
 struct Emulation {
-    //! Of the plan on those devices, estimated; the bytes are replaced by those
-    //! that were sent.
-    StepCosts costs;
+    //! Of the plan on those devices with these fences, estimated; the bytes are
+    //! replaced by those that were sent.
+    std::function<StepCosts(const std::vector<Fence>&)> estimate;
     Network network;
     //! The emulated clock at the first step: of the run that is resumed.
     double begin_s = 0;

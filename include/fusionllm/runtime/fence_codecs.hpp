@@ -14,6 +14,7 @@
 
 #include "fusionllm/codec/codec.hpp"
 #include "fusionllm/plan/fence.hpp"
+#include "fusionllm/runtime/codec_probe.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/named_tensor.hpp"
 #include "fusionllm/util/buffer.hpp"
@@ -27,6 +28,8 @@ struct FenceOptions {
     at::Device device{at::kCPU};
     std::int64_t basis_every = 50;   //!< steps from one PCA basis to the next
     std::int64_t measure_every = 0;  //!< steps; 0 = never measure errors
+    //! Codecs whose errors are measured beside those in use.
+    std::vector<CodecChoice> candidates;
 };
 
 //! Whether an evaluation goes through the codecs, as training does.
@@ -81,6 +84,8 @@ public:
 
     //! What was done since the last call.
     std::vector<FenceReport> take_reports();
+    //! Errors of the candidates, since the last call.
+    std::vector<MeasuredError> take_errors();
 
     /*!
      * What codecs keep from step to step, by checkpoint name; each tensor at
@@ -88,6 +93,9 @@ public:
      */
     std::vector<NamedTensor> state() const;
     void load_state(const LoadTensor& load);
+    //! Where a fence keeps what another object's codec there kept, of the same
+    //! type, go on from that.
+    void take_state(const FenceCodecs& other);
 
 private:
     enum class Side { before, after };
@@ -117,9 +125,16 @@ private:
                  const at::Tensor& tensor,
                  const at::Tensor& decoded);
 
+    bool is_probed(const FenceKey& key) const {
+        return is_measured(key) && !options_.candidates.empty();
+    }
+    void probe(const FenceKey& key, const at::Tensor& numbers);
+    void prepare_probe(const FenceKey& key, const at::Tensor& decoded);
+
     const OpGraph& graph_;
     OpRange ops_;
     FenceOptions options_;
+    CodecProbe probe_;
     std::map<EndKey, std::unique_ptr<End>> ends_;
     std::vector<FenceReport> reports_;
 };

@@ -31,7 +31,10 @@ public:
 
     const StageSlice& slice() const { return slice_; }
     at::Device device() const { return parts_.front().device(); }
-    FenceCodecs& fences() { return fences_; }
+    FenceCodecs& fences() { return *fences_; }
+    //! Between steps: other fences from now on. Codecs that stay go on from
+    //! what they kept.
+    void set_fences(const std::vector<Fence>& fences);
 
     //! As those of `Stage`.
     std::vector<at::Tensor> forward(MicrobatchKey key,
@@ -62,9 +65,14 @@ private:
                                   CodecKey::Use use,
                                   const std::vector<at::Tensor>& tensors);
 
+    void make_parts();
+
     const OpGraph& graph_;
     StageSlice slice_;
-    FenceCodecs fences_;
+    ParameterStore& parameters_;
+    StageOptions options_;
+    FenceOptions fence_options_;
+    std::unique_ptr<FenceCodecs> fences_;
     std::deque<Stage> parts_;
 };
 

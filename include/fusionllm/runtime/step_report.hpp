@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "fusionllm/comm/watchman.hpp"
+#include "fusionllm/plan/codec_error.hpp"
+#include "fusionllm/plan/fence.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
 
@@ -25,6 +28,7 @@ struct StepReport {
     std::string bad_gradient;
     SentBytes sent;
     std::vector<FenceReport> fences;
+    std::vector<MeasuredError> errors;  //!< of codecs that were tried
 };
 
 //! What the root tells all ranks: one message decides clipping and skipping.
@@ -35,6 +39,8 @@ struct StepDecision {
     std::uint8_t is_skipped = 0;
     StopRequest stop = StopRequest::none;
     std::string reason;  //!< what was not finite, for a skipped step
+    //! From the next step on; nothing: as before.
+    std::optional<std::vector<Fence>> fences;
 
     friend bool operator==(const StepDecision&, const StepDecision&) = default;
 };

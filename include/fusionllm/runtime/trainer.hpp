@@ -9,8 +9,10 @@
 
 #include "fusionllm/comm/transport.hpp"
 #include "fusionllm/data/text.hpp"
+#include "fusionllm/plan/codec_error.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/emulation.hpp"
+#include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/named_tensor.hpp"
 #include "fusionllm/runtime/step_report.hpp"
 #include "fusionllm/runtime/train_options.hpp"
@@ -54,6 +56,16 @@ struct TrainerHooks {
      */
     std::function<void(std::int64_t step, const std::vector<NamedTensor>&)>
         save;
+    /*!
+     * Root only, after each step: the fences from the next step on, if they
+     * change, from the errors that were measured (empty if none were).
+     * `step` counts the updates so far.
+     */
+    std::function<std::optional<std::vector<Fence>>(
+        std::int64_t step, const std::vector<MeasuredError>& errors)>
+        adapt;
+    //! Every rank: these are the fences from here on.
+    std::function<void(std::int64_t step, const std::vector<Fence>&)> on_fences;
     //! Of the checkpoint to start from; empty to start anew.
     LoadTensor load;
 };
@@ -85,6 +97,8 @@ struct TrainerSetup {
     std::int64_t basis_every = 50;
     //! Steps from one measurement of what fences do to the next; 0 = never.
     std::int64_t measure_every = 0;
+    //! Codecs whose errors are measured then, too, for `TrainerHooks::adapt`.
+    std::vector<CodecChoice> candidates;
     //! Time the steps for other devices and links; only the root's counts.
     std::optional<Emulation> emulation = std::nullopt;
 };

@@ -17,6 +17,7 @@
 #include "fusionllm/runtime/rank_role.hpp"
 #include "fusionllm/util/error.hpp"
 
+#include "app/adaptation.hpp"
 #include "app/commands/commands.hpp"
 #include "app/commands/train_briefing.hpp"
 #include "app/fence_table.hpp"
@@ -95,7 +96,9 @@ private:
     TrainerHooks make_hooks();
     TrainerSetup make_setup() const;
     std::optional<Emulation> make_emulation() const;
+    void add_fence_hooks(TrainerHooks& hooks);
     EvaluationCodecs evaluation_codecs() const;
+    void add_bases(RankTraffic& planned, std::int64_t end_step) const;
     std::string describe_sent(const Trainer& trainer) const;
     CheckpointManifest make_manifest(std::int64_t step) const;
     bool is_root() const { return world_.rank() == root; }
@@ -121,6 +124,8 @@ private:
     std::unique_ptr<Checkpointer> checkpointer_;
     std::uint64_t data_hash_ = 0;
     std::vector<FenceLine> fences_;  // as last measured
+    std::unique_ptr<Adaptation> adaptation_;
+    std::int64_t version_ = 0;  // of the fences, in this run
 };
 
 //! The job with rank 0's plan, so that all ranks have the same one.
@@ -150,7 +155,7 @@ CheckpointManifest TrainRun::make_manifest(std::int64_t step) const {
     manifest.data_hash = data_hash_;
     manifest.samples = static_cast<std::uint64_t>(step * input_.train.batch);
     manifest.optimizer = input_.train.optimizer.kind;
-    manifest.plan = briefing_.plan;
+    manifest.plan = to_text(job_.plan, job_.graph);
     manifest.input = briefing_.input;
     for (const auto& [name, version] : list_versions()) {
         manifest.versions[name] = version;
@@ -178,6 +183,7 @@ TrainerHooks TrainRun::make_hooks() {
                         const std::vector<NamedTensor>& mine) {
         checkpointer_->save(make_manifest(step), job_.plan.fences, mine);
     };
+    add_fence_hooks(hooks);
     if (reader_) {
         hooks.load =
             [this](const std::string& name) -> std::optional<HostTensor> {
@@ -204,7 +210,41 @@ TrainerSetup TrainRun::make_setup() const {
             evaluation_codecs(),
             input_.compression.basis_every,
             job_.plan.fences.empty() ? 0 : input_.compression.measure_every,
+            input_.compression.options.adapt == "on"
+                ? probed_codecs(input_.compression.options)
+                : std::vector<CodecChoice>(),
             make_emulation()};
+}
+
+void TrainRun::add_fence_hooks(TrainerHooks& hooks) {
+    const CompressionOptions& options = input_.compression.options;
+    hooks.on_fences = [this](std::int64_t step,
+                             const std::vector<Fence>& fences) {
+        job_.plan.fences = fences;
+        if (is_root()) {
+            output_->write_fences(
+                to_json(FenceChange{step, ++version_, fences}));
+        }
+    };
+    if (!is_root() || job_.plan.fences.empty()) {
+        return;
+    }
+    if (options.adapt == "on") {
+        adaptation_ = std::make_unique<Adaptation>(job_, options);
+        hooks.adapt = [this](std::int64_t,
+                             const std::vector<MeasuredError>& errors) {
+            return adaptation_->decide(job_.plan.fences, errors);
+        };
+    } else if (options.adapt == "replay") {
+        hooks.adapt = [changes = load_fence_changes(options.replay)](
+                          std::int64_t step, const std::vector<MeasuredError>&)
+            -> std::optional<std::vector<Fence>> {
+            const auto change = find_change(changes, step);
+            return change && change->step == step
+                       ? std::optional(change->fences)
+                       : std::nullopt;
+        };
+    }
 }
 
 EvaluationCodecs TrainRun::evaluation_codecs() const {
@@ -224,22 +264,42 @@ std::optional<Emulation> TrainRun::make_emulation() const {
         reader_ ? OutputFolder(input_.run.output, Existing::resume)
                       .emulated_s_after(start_step())
                 : 0;
-    return Emulation{job_.model.step_costs(job_.plan.placement),
+    return Emulation{[this](const std::vector<Fence>& fences) {
+                         return job_.model.step_costs(job_.plan.placement,
+                                                      fences);
+                     },
                      job_.model.network(),
                      begin_s};
 }
 
+//! What the new bases of subspaces add, which are not part of every step.
+void TrainRun::add_bases(RankTraffic& planned, std::int64_t end_step) const {
+    const std::int64_t every = input_.compression.basis_every;
+    const std::int64_t count =
+        (end_step + every - 1) / every - (start_step() + every - 1) / every;
+    const auto& stages = job_.plan.placement.stages;
+    for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
+        for (const Fence& fence :
+             fences_at(job_.plan.fences, stages[s].ops.end)) {
+            planned[{role_.rank_of_stage[s], role_.rank_of_stage[s + 1]}] +=
+                basis_bytes(fence.codec, shape_of(job_.graph, fence.value)) *
+                static_cast<std::uint64_t>(count);
+        }
+    }
+}
+
 std::string TrainRun::describe_sent(const Trainer& trainer) const {
-    RankTraffic planned =
-        foresee_traffic(job_.model.step_costs(job_.plan.placement),
-                        role_.rank_of_stage,
-                        devices_,
-                        job_.plan.micro_batches);
+    RankTraffic planned = foresee_traffic(
+        job_.model.step_costs(job_.plan.placement, job_.plan.fences),
+        role_.rank_of_stage,
+        devices_,
+        job_.plan.micro_batches);
     const auto steps =
         static_cast<std::uint64_t>(trainer.step() - start_step());
     for (auto& [ranks, bytes] : planned) {
         bytes *= steps;
     }
+    add_bases(planned, trainer.step());
     return describe_traffic(
         trainer.traffic(), planned, layout_.group_of_rank, job_.plan.groups);
 }

@@ -7,6 +7,7 @@
 #include "fusionllm/runtime/rank_role.hpp"
 #include "fusionllm/util/error.hpp"
 
+#include "app/adaptation.hpp"
 #include "app/json_text.hpp"
 #include "app/model.hpp"
 
@@ -97,6 +98,23 @@ void take_fences(Job& job, const std::string& plan, const std::string& name) {
     validate(job.plan.fences, job.graph);
 }
 
+//! What adapting runs begin with: fences to measure at, or what another run had
+//! at this step.
+void adapt_fences(Job& job, const RunInput& input, std::int64_t start_step) {
+    const CompressionOptions& options = input.compression.options;
+    if (options.adapt == "on") {
+        job.plan.fences =
+            with_dense_fences(job.plan.fences, job.graph, job.plan.placement);
+    } else if (options.adapt == "replay") {
+        const auto change =
+            find_change(load_fence_changes(options.replay), start_step);
+        if (change) {
+            job.plan.fences = change->fences;
+            validate(job.plan.fences, job.graph);
+        }
+    }
+}
+
 }  // namespace
 
 std::vector<DeviceId> match_devices(const RunInput& input,
@@ -141,8 +159,11 @@ Briefing make_briefing(const TrainArguments& arguments,
         make_rank_role(
             job.plan, match_devices(input, job.topology, hosts), root);
         const OutputFolder output(input.run.output, arguments.existing);
+        std::int64_t start_step = 0;
         if (const auto checkpoint = output.checkpoint_to_resume()) {
             briefing.checkpoint = checkpoint->string();
+            start_step = static_cast<std::int64_t>(
+                CheckpointReader(briefing.checkpoint).manifest().step);
             check_checkpoint(briefing.checkpoint, input);
             if (input.plan.file.empty()) {
                 take_fences(
@@ -151,6 +172,7 @@ Briefing make_briefing(const TrainArguments& arguments,
                     briefing.checkpoint);
             }
         }
+        adapt_fences(job, input, start_step);
         briefing.input = to_toml(input);
         briefing.plan = to_text(job.plan, job.graph);
     } catch (const InputError& error) {

@@ -1,0 +1,113 @@
+"""Compressed runs: the same numbers on any ranks, before and after a stop."""
+
+import json
+
+import harness
+
+CODECS = ("int4/int3s", "subspace(4,int4)", "top_k(5,int4)+feedback")
+
+
+class CompressionTest(harness.ProgramTest):
+    def make_fences(self, codec, ranks=4):
+        """A plan whose fences other runs take, whatever their stages."""
+        plan = self.folder / "fences.txt"
+        plan.write_text(self.run_program(
+            "plan", harness.TINY, "--np", ranks,
+            "--set", "compression.rule=uniform",
+            "--set", f'compression.codec="{codec}"').stdout)
+        self.assertIn("\nfence ", plan.read_text())
+        return ("--set", f'compression.fences="{plan}"',
+                "--set", "compression.basis_every=5",
+                "--set", "compression.measure_every=4")
+
+    def records(self, output):
+        text = (self.folder / output / "metrics.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def test_fences_do_the_same_wherever_the_stages_end(self):
+        for codec in CODECS:
+            with self.subTest(codec=codec):
+                fences = self.make_fences(codec)
+                self.train("one", *fences, "--overwrite")
+                self.train("three", *fences, "--overwrite", ranks=3)
+                self.train("five", *fences, "--overwrite", ranks=5)
+
+                self.assert_same_run("one", "three", 12)
+                self.assert_same_run("one", "five", 12)
+
+    def test_a_run_goes_on_with_the_fences_it_had(self):
+        for codec in CODECS:
+            with self.subTest(codec=codec):
+                fences = self.make_fences(codec)
+                self.train("whole", *fences, "--overwrite", ranks=2)
+                self.train("parts", *fences, "--overwrite",
+                           "--set", "train.steps=4", ranks=4)
+                # Not asked for again: they are in the checkpoint.
+                self.train("parts", "--resume", "--set", "train.steps=8",
+                           "--set", "compression.basis_every=5", ranks=3)
+                self.train("parts", "--resume",
+                           "--set", "compression.basis_every=5")
+
+                self.assert_same_run("whole", "parts", 12)
+
+    def test_every_byte_between_ranks_was_planned(self):
+        for codec in ("int8", "top_k(10,int4)", "subspace(4,int4)"):
+            with self.subTest(codec=codec):
+                result = self.train(
+                    "run", "--overwrite", "--set", "compression.rule=uniform",
+                    "--set", f'compression.codec="{codec}"',
+                    "--set", "compression.basis_every=5", ranks=3)
+
+                rows = [line.split() for line in result.stdout.splitlines()
+                        if line.startswith("inside ")]
+                self.assertTrue(rows, result)
+                for row in rows:
+                    self.assertEqual(row[-2], row[-1], result)
+
+    def test_a_run_says_what_its_fences_do(self):
+        result = self.train(
+            "run", *self.make_fences("int8"),
+            "--set", "compression.evaluate=both", ranks=2)
+
+        self.assertIn("fences, as last measured", result.stdout)
+        lines = self.records("run")
+        measured = [line for line in lines if "fences" in line]
+        self.assertEqual([line["step"] for line in measured], [1, 5, 9])
+        for fence in measured[0]["fences"]:
+            self.assertEqual(fence["codec"], "int8")
+            self.assertGreater(fence["byte_ratio"], 3)
+            self.assertLess(fence["error"], 0.02)
+            self.assertGreater(fence["cosine"], 0.999)
+            self.assertGreater(fence["bytes"], 0)
+        directions = {fence["direction"] for fence in measured[0]["fences"]}
+        self.assertEqual(directions, {"forward", "backward"})
+        evaluated = [line for line in lines if "validation_loss" in line]
+        for line in evaluated:
+            self.assertNotEqual(line["validation_loss"],
+                                line["validation_loss_codec_off"])
+            self.assertAlmostEqual(line["validation_loss"],
+                                   line["validation_loss_codec_off"], places=2)
+
+    def test_samples_go_through_the_codecs_unless_told_otherwise(self):
+        self.train("run", *self.make_fences("top_k(20,int4)"),
+                   "--set", "train.learning_rate=0.05")
+        words = ("generate", self.folder / "run", "--prompt", "a",
+                 "--tokens", "40", "--temperature", "0")
+
+        usual = self.run_program(*words).stdout
+        self.assertEqual(usual, self.run_program(*words, "--codec", "on").stdout)
+        self.assertNotEqual(
+            usual, self.run_program(*words, "--codec", "off").stdout)
+
+    def test_fences_of_another_model_are_refused(self):
+        fences = self.make_fences("int8")
+
+        result = self.train("run", *fences, "--set", "model.layers=3",
+                            status=2)
+
+        self.assertEqual(len(result.sentences()), 1, result)
+        self.assertIn("this model is graph", result.sentences()[0])
+
+
+if __name__ == "__main__":
+    harness.main()
