@@ -29,6 +29,19 @@ Plan load_plan(const RunInput& input) {
     return parse_plan(read_file(input.plan.file), input.plan.file.string());
 }
 
+//! The fences of another plan for the same model.
+std::vector<Fence> load_fences(const RunInput& input, const OpGraph& graph) {
+    const std::string file = input.compression.fences.string();
+    const Plan plan = parse_plan(read_file(file), file);
+    FUSIONLLM_VALIDATE(plan.graph_hash == graph_hash(graph),
+                       "the fences of '{}' are for graph {:016x}, but this "
+                       "model is graph {:016x}; take a plan of the same model",
+                       file,
+                       plan.graph_hash,
+                       graph_hash(graph));
+    return plan.fences;
+}
+
 //! Evenly spread over all divisors, if there are many, ascending.
 std::vector<std::int64_t> some_divisors(std::int64_t number) {
     std::vector<std::int64_t> divisors;
@@ -89,21 +102,26 @@ Job make_job(const RunInput& input, std::optional<int> num_ranks) {
 }
 
 PlanRequest make_plan_request(const RunInput& input) {
-    return {
-        input.plan.partition,
-        input.schedule,
-        static_cast<int>(input.micro_batches),
-        input.plan.device_order == "random" ? DeviceOrder::random
-                                            : DeviceOrder::given,
-        static_cast<std::uint64_t>(input.run.seed),
-        is_described(input.topology.spec) ? DeviceUse::any : DeviceUse::all,
-        input.compression.options};
+    return {input.plan.partition,
+            input.schedule,
+            static_cast<int>(input.micro_batches),
+            input.plan.device_order == "random" ? DeviceOrder::random
+                                                : DeviceOrder::given,
+            static_cast<std::uint64_t>(input.run.seed),
+            is_described(input.topology.spec) ? DeviceUse::any : DeviceUse::all,
+            input.compression.options};
 }
 
 PlannedStep plan_job(const RunInput& input, const Job& job) {
     if (input.plan.file.empty()) {
-        return choose_plan(
+        PlannedStep planned = choose_plan(
             job.graph, job.model, job.topology, make_plan_request(input));
+        if (input.compression.fences.empty()) {
+            return planned;
+        }
+        planned.plan.fences = load_fences(input, job.graph);
+        validate(planned.plan.fences, job.graph);
+        return simulate_plan(planned.plan, job.model);
     }
     const Plan plan = load_plan(input);
     FUSIONLLM_VALIDATE(

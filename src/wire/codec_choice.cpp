@@ -208,6 +208,16 @@ CodecPair resolve(const CodecChoice& choice, const MatrixShape& shape) {
     return pair;
 }
 
+std::size_t basis_bytes(const CodecChoice& choice, const MatrixShape& shape) {
+    CodecSpec spec = resolve(choice, shape).forward;
+    if (spec.id != CodecId::subspace) {
+        return 0;
+    }
+    const std::size_t without = payload_bytes(spec, shape);
+    spec.carries_basis = true;
+    return payload_bytes(spec, shape) - without;
+}
+
 double byte_ratio(const CodecChoice& choice, const MatrixShape& shape) {
     if (shape.size() == 0) {
         return 1;

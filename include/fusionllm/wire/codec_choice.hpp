@@ -57,6 +57,9 @@ CodecChoice parse_codec_choice(std::string_view text, double element_ratio);
  */
 CodecPair resolve(const CodecChoice& choice, const MatrixShape& shape);
 
+//! Bytes that a new basis adds to its message; 0 for codecs without.
+std::size_t basis_bytes(const CodecChoice& choice, const MatrixShape& shape);
+
 //! Dense f32 bytes over encoded ones, both directions, without headers and
 //! without the basis. 1 for a tensor without elements.
 double byte_ratio(const CodecChoice& choice, const MatrixShape& shape);
