@@ -244,10 +244,8 @@ TEST(FenceRuleTest, latency_counts_where_it_is_waited_for) {
     EXPECT_EQ(codecs(step, rule("adaptive")), Texts{"fp32"});
     const CostModel model = step.model();
     const FenceRule adaptive(model, rule("adaptive"), ErrorTable());
-    const auto fences =
-        adaptive.choose(step.placement(),
-                        {Objective::interleaved, LinkTime::whole, 8},
-                        MeasuredStep());
+    const auto fences = adaptive.choose_again(
+        step.placement(), {Objective::interleaved, LinkTime::whole, 8}, {}, {});
     ASSERT_EQ(fences.size(), 1u);
     // 0.5 s are left for 2 s.
     EXPECT_EQ(to_text(fences[0].codec), "int4/fp32");
@@ -302,10 +300,10 @@ TEST(FenceRuleTest, measured_links_and_stages_replace_estimates) {
     measured.backward = {{0, dense / 5}, {0, dense / 2}};
 
     const auto by_links =
-        adaptive.choose(step.placement(), interleaved, measured);
+        adaptive.choose_again(step.placement(), interleaved, measured, {});
     measured.stages = {{1, 1, 0}, {1, 1, 0}, {1, 1, 0}};
     const auto by_both =
-        adaptive.choose(step.placement(), interleaved, measured);
+        adaptive.choose_again(step.placement(), interleaved, measured, {});
 
     ASSERT_EQ(by_links.size(), 1u);
     EXPECT_EQ(by_links[0].cut, 1u);
@@ -313,6 +311,32 @@ TEST(FenceRuleTest, measured_links_and_stages_replace_estimates) {
     ASSERT_EQ(by_both.size(), 2u);
     EXPECT_EQ(to_text(by_both[0].codec), "bf16/int8");
     EXPECT_EQ(to_text(by_both[1].codec), "bf16/fp32");
+}
+
+TEST(FenceRuleTest, a_codec_in_use_stays_while_it_nearly_fits) {
+    FenceCase step(2);
+    const CostModel model = step.model();
+    const FenceRule adaptive(model, rule("adaptive"), ErrorTable());
+    const double dense = FenceCase::dense_bytes + 128;
+    const auto choose = [&](double dense_s, const char* now) {
+        const Link link{0, dense / dense_s};
+        const auto fences = adaptive.choose_again(
+            step.placement(),
+            interleaved,
+            {{}, {link}, {link}},
+            {{1, model.values_at(1)[0].value, parse_codec_choice(now, 1)}});
+        return fences.empty() ? "fp32" : to_text(fences[0].codec);
+    };
+
+    // bf16 takes half of the dense time, of which 3 s are allowed.
+    EXPECT_EQ(choose(5.9, "int8"), "bf16");
+    EXPECT_EQ(choose(6.4, "bf16"), "bf16");
+    EXPECT_EQ(choose(6.4, "int4"), "int8");
+    EXPECT_EQ(choose(6.8, "bf16"), "int8");
+    // A milder one is taken when it has clearly less error.
+    EXPECT_EQ(choose(2.9, "bf16"), "fp32");
+    EXPECT_EQ(choose(29, "top_k(2.38,int4)"), "top_k(2.38,int4)");
+    EXPECT_EQ(choose(29, "top_k(8,int4)"), "top_k(2,int4)");
 }
 
 TEST(FenceRuleTest, measured_errors_change_the_choice) {

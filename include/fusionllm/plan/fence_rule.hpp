@@ -90,9 +90,18 @@ public:
     //! Ascending; see the class.
     std::vector<Fence> choose(const Placement& placement,
                               const FenceTask& task) const;
-    std::vector<Fence> choose(const Placement& placement,
-                              const FenceTask& task,
-                              const MeasuredStep& measured) const;
+    /*!
+     * The same for a run that goes on, from what it has measured. A codec of
+     * `now` stays where it still takes at most 1.1 times the target and has at
+     * most 1.25 times the error of what would be chosen, so that choices do not
+     * change with every measurement; empty: nothing stays. Does not look
+     * whether the dense step would be as fast.
+     */
+    std::vector<Fence> choose_again(const Placement& placement,
+                                    const FenceTask& task,
+                                    const MeasuredStep& measured,
+                                    const std::vector<Fence>& now) const;
+
     /*!
      * A little more than 1: what planners multiply a step with these fences by,
      * so that of placements that take about the same time the one of less error
@@ -115,22 +124,17 @@ public:
     }
 
 private:
-    struct Boundary;
-
     void add_profiles();
-    std::vector<CutOption> make_options(std::size_t cut) const;
     double error_of(const Fence& fence) const;
-    std::vector<Boundary> find_boundaries(const Placement& placement,
-                                          const FenceTask& task,
-                                          const MeasuredStep& measured) const;
-    std::vector<Fence> choose_paper(const Placement& placement) const;
+    std::vector<Fence> choose_paper(const Placement& placement,
+                                    const MeasuredStep& measured) const;
     std::vector<Fence> choose_under_target(const Placement& placement,
                                            const FenceTask& task,
-                                           const MeasuredStep& measured) const;
+                                           const MeasuredStep& measured,
+                                           const std::vector<Fence>& now) const;
     void add_fences(std::size_t cut,
                     const CodecChoice& codec,
                     std::vector<Fence>& fences) const;
-    bool applies(const CodecChoice& codec, const MatrixShape& shape) const;
 
     const CostModel& model_;
     CompressionOptions options_;
