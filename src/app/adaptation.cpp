@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "fusionllm/plan/fence_rule.hpp"
 #include "fusionllm/sim/simulate.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 #include "fusionllm/util/text.hpp"
+
+#include "app/json_text.hpp"
 
 namespace fusionllm {
 namespace {
@@ -17,21 +17,6 @@ namespace {
 constexpr double worthwhile_step = 0.95;
 constexpr double worthwhile_error = 0.8;
 constexpr double tolerable_step = 1.02;
-
-FenceChange parse_change(const nlohmann::json& json) {
-    FenceChange change;
-    change.step = json.at("step").get<std::int64_t>();
-    change.version = json.at("version").get<std::int64_t>();
-    for (const auto& entry : json.at("fences")) {
-        Fence fence;
-        fence.cut = entry.at("cut").get<std::size_t>();
-        fence.value = ValueId(entry.at("value").get<std::uint32_t>());
-        fence.codec =
-            parse_codec_choice(entry.at("codec").get<std::string>(), 1);
-        change.fences.push_back(fence);
-    }
-    return change;
-}
 
 FenceTask task_of(const Plan& plan) {
     return {
@@ -42,29 +27,19 @@ FenceTask task_of(const Plan& plan) {
 
 }  // namespace
 
-std::string to_json(const FenceChange& change) {
-    nlohmann::ordered_json json{{"step", change.step},
-                                {"version", change.version},
-                                {"fences", nlohmann::json::array()}};
-    for (const Fence& fence : change.fences) {
-        json["fences"].push_back({{"cut", fence.cut},
-                                  {"value", fence.value.get()},
-                                  {"codec", to_text(fence.codec)}});
-    }
-    return json.dump();
-}
-
 std::vector<FenceChange> load_fence_changes(const std::filesystem::path& file) {
     std::vector<FenceChange> changes;
     const std::vector<std::string> lines = split(read_file(file), '\n');
     for (std::size_t i = 0; i < lines.size(); ++i) {
-        const auto json = nlohmann::json::parse(lines[i], nullptr, false);
-        if (json.is_discarded() && i + 1 == lines.size()) {
-            continue;  // empty, or as a crash leaves it
+        if (trim(lines[i]).empty()) {
+            continue;
         }
         try {
-            changes.push_back(parse_change(json));
+            changes.push_back(parse_fence_change(lines[i]));
         } catch (const std::exception& error) {
+            if (i + 1 == lines.size()) {
+                continue;  // as a crash leaves it
+            }
             throw InputError(fmt::format(
                 "{}:{}: this is no change of fences as a run writes it to "
                 "fences.jsonl ({}); give the file of another run",

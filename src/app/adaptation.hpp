@@ -9,21 +9,11 @@
 #include "fusionllm/plan/codec_error.hpp"
 #include "fusionllm/plan/compression.hpp"
 
+#include "app/fence_change.hpp"
 #include "app/job.hpp"
 
 namespace fusionllm {
 
-//! The fences from a step on; `step` counts the updates before.
-struct FenceChange {
-    std::int64_t step = 0;
-    std::int64_t version = 0;  //!< 1 for the first change of a run
-    std::vector<Fence> fences;
-
-    friend bool operator==(const FenceChange&, const FenceChange&) = default;
-};
-
-//! One line of fences.jsonl.
-std::string to_json(const FenceChange& change);
 //! The lines of such a file, but one that was cut short. Throws `InputError`
 //! naming file and line.
 std::vector<FenceChange> load_fence_changes(const std::filesystem::path& file);

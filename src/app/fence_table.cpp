@@ -4,17 +4,12 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/units.hpp"
 
 namespace fusionllm {
 namespace {
-
-const char* name_of(Direction direction) {
-    return direction == Direction::forward ? "forward" : "backward";
-}
 
 //! The stage that ends at the cut; none if the cut is inside a stage.
 std::optional<std::size_t> find_stage_before(const Placement& placement,
@@ -54,12 +49,11 @@ void add_link(FenceLine& line, const Plan& plan, const Network& network) {
     line.saved_s += less / network.link(from, to).bandwidth_bytes_per_s;
 }
 
-nlohmann::ordered_json number(double value) {
-    return std::isfinite(value) ? nlohmann::ordered_json(value)
-                                : nlohmann::ordered_json(nullptr);
-}
-
 }  // namespace
+
+std::string_view name_of(Direction direction) {
+    return direction == Direction::forward ? "forward" : "backward";
+}
 
 std::vector<FenceLine> make_fence_lines(const std::vector<FenceReport>& reports,
                                         const Plan& plan,
@@ -94,26 +88,6 @@ std::vector<FenceLine> make_fence_lines(const std::vector<FenceReport>& reports,
     return lines;
 }
 
-std::string to_json(const std::vector<FenceLine>& lines) {
-    auto json = nlohmann::ordered_json::array();
-    for (const FenceLine& line : lines) {
-        json.push_back({{"cut", line.report.cut},
-                        {"value", line.value},
-                        {"direction", name_of(line.report.direction)},
-                        {"link", line.link},
-                        {"codec", line.codec},
-                        {"element_ratio", line.element_ratio},
-                        {"byte_ratio", line.byte_ratio},
-                        {"bytes", line.report.bytes},
-                        {"error", number(line.report.error)},
-                        {"cosine", number(line.report.cosine)},
-                        {"encode_s", line.report.encode_s},
-                        {"decode_s", line.report.decode_s},
-                        {"saved_s", line.saved_s}});
-    }
-    return json.dump();
-}
-
 std::string describe_fences(const std::vector<FenceLine>& lines) {
     if (lines.empty()) {
         return "";
@@ -122,7 +96,7 @@ std::string describe_fences(const std::vector<FenceLine>& lines) {
     for (const FenceLine& line : lines) {
         rows.push_back({fmt::format("{}", line.report.cut),
                         line.value,
-                        name_of(line.report.direction),
+                        std::string(name_of(line.report.direction)),
                         line.link.empty() ? "inside a stage" : line.link,
                         line.codec,
                         fmt::format("{:.4g}", line.element_ratio),

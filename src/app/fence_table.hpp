@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fusionllm/plan/plan.hpp"
@@ -28,8 +29,8 @@ std::vector<FenceLine> make_fence_lines(const std::vector<FenceReport>& reports,
                                         const OpGraph& graph,
                                         const Network& network);
 
-//! One object a line, in a JSON array.
-std::string to_json(const std::vector<FenceLine>& lines);
+//! "forward"
+std::string_view name_of(Direction direction);
 
 //! A table for people; an empty text if there are no fences.
 std::string describe_fences(const std::vector<FenceLine>& lines);

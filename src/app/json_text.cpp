@@ -12,6 +12,11 @@ std::string number(double value) {
     return std::isfinite(value) ? fmt::format("{}", value) : "null";
 }
 
+nlohmann::ordered_json json_number(double value) {
+    return std::isfinite(value) ? nlohmann::ordered_json(value)
+                                : nlohmann::ordered_json(nullptr);
+}
+
 }  // namespace
 
 std::string to_json(const StepMetrics& metrics,
@@ -46,6 +51,54 @@ std::string to_json(const StepMetrics& metrics,
         json += fmt::format(R"(,"fences":{})", to_json(fences));
     }
     return json + "}";
+}
+
+std::string to_json(const std::vector<FenceLine>& lines) {
+    auto json = nlohmann::ordered_json::array();
+    for (const FenceLine& line : lines) {
+        json.push_back({{"cut", line.report.cut},
+                        {"value", line.value},
+                        {"direction", name_of(line.report.direction)},
+                        {"link", line.link},
+                        {"codec", line.codec},
+                        {"element_ratio", line.element_ratio},
+                        {"byte_ratio", line.byte_ratio},
+                        {"bytes", line.report.bytes},
+                        {"error", json_number(line.report.error)},
+                        {"cosine", json_number(line.report.cosine)},
+                        {"encode_s", line.report.encode_s},
+                        {"decode_s", line.report.decode_s},
+                        {"saved_s", line.saved_s}});
+    }
+    return json.dump();
+}
+
+std::string to_json(const FenceChange& change) {
+    nlohmann::ordered_json json{{"step", change.step},
+                                {"version", change.version},
+                                {"fences", nlohmann::json::array()}};
+    for (const Fence& fence : change.fences) {
+        json["fences"].push_back({{"cut", fence.cut},
+                                  {"value", fence.value.get()},
+                                  {"codec", to_text(fence.codec)}});
+    }
+    return json.dump();
+}
+
+FenceChange parse_fence_change(const std::string& line) {
+    const auto json = nlohmann::json::parse(line);
+    FenceChange change;
+    change.step = json.at("step").get<std::int64_t>();
+    change.version = json.at("version").get<std::int64_t>();
+    for (const auto& entry : json.at("fences")) {
+        Fence fence;
+        fence.cut = entry.at("cut").get<std::size_t>();
+        fence.value = ValueId(entry.at("value").get<std::uint32_t>());
+        fence.codec =
+            parse_codec_choice(entry.at("codec").get<std::string>(), 1);
+        change.fences.push_back(fence);
+    }
+    return change;
 }
 
 std::optional<std::int64_t> step_of_metrics(const std::string& line) {

@@ -7,6 +7,7 @@
 
 #include "fusionllm/runtime/trainer.hpp"
 
+#include "app/fence_change.hpp"
 #include "app/fence_table.hpp"
 #include "app/plan_report.hpp"
 
@@ -16,6 +17,13 @@ namespace fusionllm {
 //! \param fences of this step, may be empty
 std::string to_json(const StepMetrics& metrics,
                     const std::vector<FenceLine>& fences);
+
+//! One object a line, in a JSON array.
+std::string to_json(const std::vector<FenceLine>& lines);
+
+//! One line of fences.jsonl, and back; throws if it is none.
+std::string to_json(const FenceChange& change);
+FenceChange parse_fence_change(const std::string& line);
 
 //! "step" of such a line; none for a line that was cut short.
 std::optional<std::int64_t> step_of_metrics(const std::string& line);
