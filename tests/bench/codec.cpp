@@ -8,8 +8,7 @@
 // of the call before), beside a memcpy of the same bytes, std::nth_element of
 // the magnitudes (which finds the threshold only), at::topk of the magnitudes,
 // and a throwaway selection with a histogram in two passes; of packing the
-// indices; and of whole codecs. Candidates alternate; prints median and
-// quartiles over the rounds.
+// indices; and of whole codecs. Candidates alternate; prints median, quartiles.
 //
 // Time is processor time of the thread, so that waiting for a core that others
 // use does not count; what they do to caches and memory does.
