@@ -290,6 +290,19 @@ TEST(FenceRuleTest, never_takes_longer_than_dense) {
     EXPECT_EQ(codecs(step, options), Texts{"fp32"});
 }
 
+TEST(FenceRuleTest, a_small_gain_is_not_worth_a_large_error) {
+    // 0.1% of a long step; with few micro-batches filling the pipeline counts.
+    FenceCase step(2);
+    step.set_dense_s(0, 3.003);
+    CompressionOptions options = rule("adaptive");
+    options.codec = "top_k(5,int8)";
+
+    EXPECT_EQ(codecs(step, options), Texts{"top_k(5,int8)"});
+    EXPECT_EQ(
+        codecs(step, options, {Objective::interleaved, LinkTime::busy, 10'000}),
+        Texts{"fp32"});
+}
+
 TEST(FenceRuleTest, measured_links_and_stages_replace_estimates) {
     FenceCase step(3);
     const CostModel model = step.model();
