@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+"""What does compression cost the model? Trains small ones with each codec.
+
+    tests/bench/convergence.py --program P --text FILE --folder F [--jobs 2]
+                               [--only PATTERN] [--steps N] [--list]
+                               [--until HH:MM] [--report DOCS]
+
+A cell is one run: a task, a codec, the fences that have it, a seed. There are
+two tasks, both with 4 layers:
+
+    text    characters of FILE (convergence_text.toml; tinyshakespeare: 1.1 MB)
+    k_hop   pointer chasing, which needs depth (k_hop.toml)
+
+and fences after blocks 0, 1 and 2 ("all") or after some of them ("one": block
+1). One rank runs them all: a codec at a fence inside a stage has the same
+numbers, bit by bit, as between stages.
+
+Every cell has a folder F/cells/NAME. To run for hours in pieces, end the script
+(Ctrl-C, or --until, which starts no cell after that time of day) and start it
+again with the same command: finished cells are skipped, unfinished ones go on
+from their last checkpoint. Cells come in the order of --list, the most telling
+ones first; --only takes those whose names match a pattern with * and ?. --steps
+is for a quick look: use another folder for it. A cell of 7 minutes a core and
+two jobs make 17 cells an hour.
+
+Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
+the folder DOCS: results.csv, convergence.md with the tables of
+docs/evaluation.md, and with matplotlib convergence-*.svg.
+"""
+
+import argparse
+import csv
+import dataclasses
+import datetime
+import fnmatch
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+BLOCKS = {"all": (0, 1, 2), "one": (1,), "first": (0,), "last": (2,)}
+BASIS_EVERY = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    source: str
+    steps: int
+    evaluate_every: int
+
+
+TASKS = {
+    "text": Task("convergence_text.toml", 1000, 250),
+    "k_hop": Task("k_hop.toml", 1500, 500),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    task: str
+    label: str  # "dense", a control, or a codec
+    fences: str = "none"  # a key of BLOCKS
+    seed: int = 1
+    settings: tuple = ()
+    share: float = 1  # of the task's steps
+
+    @property
+    def name(self):
+        words = re.sub(r"[^A-Za-z0-9_.+]+", "-", self.label).strip("-")
+        return f"{self.task}-{words}-{self.fences}-{self.seed}"
+
+    def steps(self, steps):
+        return max(1, round((steps or TASKS[self.task].steps) * self.share))
+
+
+def control(task, block, restart):
+    label = {"embedding": "cut", "zeros": "zeros"}[restart]
+    return Cell(task, f"{label} after h.{block}",
+                settings=("compression.rule=cut",
+                          f"compression.cut_after=h.{block}",
+                          f"compression.restart={restart}"),
+                # Who sees nothing learns how often each token is, at once.
+                share=0.1 if restart == "zeros" else 1)
+
+
+def cells():
+    """In the order of importance, the two tasks in turn."""
+    kinds = [
+        lambda task: Cell(task, "dense"),
+        lambda task: control(task, 2, "embedding"),
+        lambda task: control(task, 2, "zeros"),
+        lambda task: Cell(task, "top_k(22.5,int4)", "all"),
+        lambda task: Cell(task, "top_k(22.5,int4)", "one"),
+        lambda task: Cell(task, "int4", "all"),
+        lambda task: Cell(task, "top_k(2.8,int4)", "all"),
+        lambda task: Cell(task, "subspace(14,int4)", "all"),
+        lambda task: Cell(task, "subspace(14,int4)", "one"),
+        lambda task: control(task, 1, "embedding"),
+        lambda task: Cell(task, "paper(48)", "all"),
+        lambda task: Cell(task, "subspace(4.25,int4)", "all"),
+        lambda task: Cell(task, "int8", "all"),
+        lambda task: Cell(task, "int4/int3s", "all"),
+        lambda task: Cell(task, "subspace(2.1,int4)", "all"),
+        lambda task: Cell(task, "top_k(6.25,int4)", "all"),
+        lambda task: Cell(task, "top_k(13.4,int4)", "all"),
+        lambda task: Cell(task, "top_k_row(21,int4)", "all"),
+        lambda task: Cell(task, "top_k(2.8,int4)", "one"),
+        lambda task: Cell(task, "int4", "one"),
+        lambda task: Cell(task, "top_k(2.8,int4)+feedback", "all"),
+        lambda task: Cell(task, "int3", "all"),
+    ]
+    front = ["int4", "top_k(2.8,int4)", "subspace(4.25,int4)",
+             "subspace(14,int4)", "top_k(22.5,int4)"]
+    kinds += [lambda task, seed=seed: Cell(task, "dense", seed=seed)
+              for seed in (2, 3)]
+    kinds += [lambda task, codec=codec, seed=seed:
+              Cell(task, codec, "all", seed)
+              for seed in (2, 3) for codec in front]
+    # Where the one fence is, and whether that it is alone matters by itself.
+    kinds += [lambda task, where=where: Cell(task, "top_k(22.5,int4)", where)
+              for where in ("first", "last")]
+    kinds += [lambda task: Cell(task, "top_k(22.5,int4)", "one", 2),
+              lambda task: Cell(task, "subspace(14,int4)", "one", 2)]
+    return [kind(task) for kind in kinds for task in TASKS]
+
+
+def task_settings(task, text):
+    return [f'data.path="{text}"'] if TASKS[task].source != "k_hop.toml" else []
+
+
+def four_stages(program, task, text):
+    """Plan lines of one stage, and (cut, value) after blocks 0, 1 and 2."""
+    command = [program, "plan", str(HERE / TASKS[task].source), "--np", "4",
+               "--set", "compression.rule=uniform",
+               "--set", "compression.codec=int8"]
+    for setting in task_settings(task, text):
+        command += ["--set", setting]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f"{' '.join(command)}: {result.stderr}")
+    lines = result.stdout.splitlines()
+    stages = [re.match(r"stage \d+ ops (\d+) (\d+) .*\.\.\. (\S+)", line)
+              for line in lines if line.startswith("stage")]
+    fences = [re.match(r"fence (\d+) value (\d+) ", line)
+              for line in lines if line.startswith("fence")]
+    ends = [stage.group(3) for stage in stages[:-1]]
+    if ends != [f"h.{block}.mlp.residual" for block in range(3)]:
+        sys.exit(f"the four stages of {task} should each end with a block, but "
+                 f"they end with {', '.join(ends)}; edit four_stages")
+    head = [line for line in lines if line.startswith(
+        ("graph", "schedule", "micro_batches"))]
+    head += ['group "local" devices 0',
+             f"stage 0 ops 0 {stages[-1].group(2)} devices 0"]
+    return head, [fence.group(1, 2) for fence in fences]
+
+
+class Sweep:
+    def __init__(self, arguments):
+        self.program = str(pathlib.Path(arguments.program).resolve())
+        self.text = pathlib.Path(arguments.text).resolve()
+        self.folder = pathlib.Path(arguments.folder).resolve()
+        self.steps = arguments.steps
+        self.stages = {}
+
+    def place(self, cell):
+        return self.folder / "cells" / cell.name
+
+    def is_finished(self, cell):
+        return (self.place(cell) / "done.json").exists()
+
+    def write_fences(self, cell):
+        if cell.task not in self.stages:
+            self.stages[cell.task] = four_stages(self.program, cell.task,
+                                                 self.text)
+        head, fences = self.stages[cell.task]
+        lines = head + [f"fence {cut} value {value} {cell.label}"
+                        for block, (cut, value) in enumerate(fences)
+                        if block in BLOCKS[cell.fences]]
+        path = self.place(cell) / "fences.txt"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def settings(self, cell):
+        task = TASKS[cell.task]
+        steps = cell.steps(self.steps)
+        every = min(steps, task.evaluate_every)
+        settings = task_settings(cell.task, self.text) + [
+            f"run.seed={cell.seed}", f"run.output=\"{self.place(cell)}/run\"",
+            f"train.steps={steps}", f"train.evaluate_every={every}",
+            f"train.warmup_steps={min(100, max(1, steps // 10))}",
+            "checkpoint.every=250", "checkpoint.keep=1",
+            "compression.evaluate=both", f"compression.measure_every={49}",
+            f"compression.basis_every={BASIS_EVERY}", *cell.settings]
+        if cell.fences != "none":
+            settings.append(
+                f'compression.fences="{self.write_fences(cell)}"')
+        return settings
+
+    def start(self, cell):
+        place = self.place(cell)
+        place.mkdir(parents=True, exist_ok=True)
+        settings = self.settings(cell)
+        record = place / "settings.json"
+        if record.exists() and json.loads(record.read_text()) != settings:
+            sys.exit(f"{place} was begun with other settings; use another "
+                     f"--folder, or remove it")
+        record.write_text(json.dumps(settings, indent=1))
+        began = any((place / "run" / "checkpoints").glob("step-*"))
+        command = [self.program, str(HERE / TASKS[cell.task].source),
+                   "--resume" if began else "--overwrite"]
+        for setting in settings:
+            command += ["--set", setting]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1",
+                       "OPENBLAS_NUM_THREADS": "1"}
+        log = open(place / "log.txt", "a")
+        return subprocess.Popen(command, stdout=log, stderr=log,
+                                env=environment, start_new_session=True)
+
+    def finish(self, cell, status):
+        place = self.place(cell)
+        rows = read_metrics(place)
+        if status != 0 or not rows or \
+                rows[-1]["step"] < cell.steps(self.steps):
+            say(f"{cell.name}: status {status}, see {place}/log.txt")
+            return
+        (place / "done.json").write_text(json.dumps(result(cell, rows)))
+        shutil.rmtree(place / "run" / "checkpoints", ignore_errors=True)
+        say(f"{cell.name}: {rows[-1]['validation_loss']:.4f}")
+
+    def run(self, todo, jobs, until):
+        running = {}
+        todo = [cell for cell in todo if not self.is_finished(cell)]
+        try:
+            while running or todo:
+                while todo and len(running) < jobs and not is_past(until):
+                    cell = todo.pop(0)
+                    say(f"{cell.name} begins, {len(todo)} to do")
+                    running[cell] = self.start(cell)
+                if not running:
+                    return
+                time.sleep(1)
+                for cell, process in list(running.items()):
+                    if process.poll() is not None:
+                        del running[cell]
+                        self.finish(cell, process.returncode)
+        finally:
+            # Each writes a checkpoint and ends.
+            for process in running.values():
+                process.send_signal(signal.SIGTERM)
+            for process in running.values():
+                process.wait()
+
+
+def say(words):
+    print(f"{datetime.datetime.now():%H:%M:%S} {words}", flush=True)
+
+
+def is_past(until):
+    return until is not None and f"{datetime.datetime.now():%H:%M}" >= until
+
+
+def read_metrics(place):
+    path = place / "run" / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def byte_ratio(rows):
+    """Dense bytes over sent ones, both directions, with message headers and a
+    share of the basis, which is sent once in BASIS_EVERY steps; 1 for none."""
+    dense = sent = 0
+    directions = {}
+    for row in rows:
+        for fence in row.get("fences", []):
+            key = (fence["cut"], fence["direction"])
+            directions.setdefault(key, []).append(
+                (fence["bytes"], fence["bytes"] * fence["byte_ratio"]))
+    for values in directions.values():
+        steady = statistics.median(bytes_ for bytes_, _ in values)
+        dense += statistics.median(whole for _, whole in values)
+        # The first step, the first of the list, sends a basis.
+        sent += steady + max(0, values[0][0] - steady) / BASIS_EVERY
+    return dense / sent if sent else 1
+
+
+def result(cell, rows):
+    last = rows[-1]
+    errors = [fence["error"] for fence in rows[-1].get("fences", [])]
+    for row in reversed(rows):
+        if "fences" in row:
+            errors = {(fence["cut"], fence["direction"]): fence["error"]
+                      for fence in row["fences"]}
+            break
+    return {
+        "task": cell.task, "label": cell.label, "fences": cell.fences,
+        "seed": cell.seed, "steps": last["step"],
+        "byte_ratio": byte_ratio(rows),
+        "loss": last["validation_loss"],
+        "loss_codec_off": last.get("validation_loss_codec_off"),
+        "seconds": sum(row["step_s"] for row in rows),
+        "curve": [(row["step"], row["validation_loss"]) for row in rows
+                  if "validation_loss" in row],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--program", default="fusionllm")
+    parser.add_argument("--text", default="input.txt",
+                        help="a text file such as tinyshakespeare's")
+    parser.add_argument("--folder", default="convergence")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="*")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--until", help="HH:MM")
+    parser.add_argument("--report", help="folder for tables and plots")
+    parser.add_argument("--list", action="store_true")
+    arguments = parser.parse_args()
+    chosen = [cell for cell in cells()
+              if fnmatch.fnmatch(cell.name, arguments.only)]
+    sweep = Sweep(arguments)
+    if arguments.list:
+        for cell in chosen:
+            state = "finished" if sweep.is_finished(cell) else "to do"
+            print(f"{state:9} {cell.name}")
+        return
+    if arguments.jobs > 0:
+        sweep.run(chosen, arguments.jobs, arguments.until)
+
+
+if __name__ == "__main__":
+    main()
