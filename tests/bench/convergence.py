@@ -25,16 +25,16 @@ two jobs make 17 cells an hour.
 
 Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
 the folder DOCS: results.csv, convergence.md with the tables of
-docs/evaluation.md, and with matplotlib convergence-*.svg.
+docs/evaluation.md, and with matplotlib convergence-*.svg. Seconds over slow
+links are those that `fusionllm plan` predicts for four devices of the default
+kind with links of 20 Mbit/s and 10 ms between them.
 """
 
 import argparse
-import csv
 import dataclasses
 import datetime
 import fnmatch
 import json
-import math
 import os
 import pathlib
 import re
@@ -44,6 +44,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+import convergence_report
 
 HERE = pathlib.Path(__file__).resolve().parent
 BLOCKS = {"all": (0, 1, 2), "one": (1,), "first": (0,), "last": (2,)}
@@ -132,6 +134,12 @@ def cells():
     return [kind(task) for kind in kinds for task in TASKS]
 
 
+SLOW_LINKS = [
+    "topology.sites=[" + ",".join(f'{{name="{name}",ranks=1}}'
+                                  for name in "abcd") + "]",
+    'topology.default_link={bandwidth="20 Mbit/s",latency="10 ms"}']
+
+
 def task_settings(task, text):
     return [f'data.path="{text}"'] if TASKS[task].source != "k_hop.toml" else []
 
@@ -157,9 +165,18 @@ def four_stages(program, task, text):
                  f"they end with {', '.join(ends)}; edit four_stages")
     head = [line for line in lines if line.startswith(
         ("graph", "schedule", "micro_batches"))]
-    head += ['group "local" devices 0',
-             f"stage 0 ops 0 {stages[-1].group(2)} devices 0"]
-    return head, [fence.group(1, 2) for fence in fences]
+    one = head + ['group "local" devices 0',
+                  f"stage 0 ops 0 {stages[-1].group(2)} devices 0"]
+    four = [line for line in lines
+            if line and not line.startswith(("#", "fence"))]
+    return Stages(one, four, [fence.group(1, 2) for fence in fences])
+
+
+@dataclasses.dataclass
+class Stages:
+    one: list  # lines of a plan of one stage
+    four: list
+    fences: list  # cut and value after blocks 0, 1 and 2
 
 
 class Sweep:
@@ -176,17 +193,46 @@ class Sweep:
     def is_finished(self, cell):
         return (self.place(cell) / "done.json").exists()
 
+    def stages_of(self, task):
+        if task not in self.stages:
+            self.stages[task] = four_stages(self.program, task, self.text)
+        return self.stages[task]
+
+    def fence_lines(self, cell):
+        return [f"fence {cut} value {value} {cell.label}" for block,
+                (cut, value) in enumerate(self.stages_of(cell.task).fences)
+                if block in BLOCKS.get(cell.fences, ())]
+
     def write_fences(self, cell):
-        if cell.task not in self.stages:
-            self.stages[cell.task] = four_stages(self.program, cell.task,
-                                                 self.text)
-        head, fences = self.stages[cell.task]
-        lines = head + [f"fence {cut} value {value} {cell.label}"
-                        for block, (cut, value) in enumerate(fences)
-                        if block in BLOCKS[cell.fences]]
+        lines = self.stages_of(cell.task).one + self.fence_lines(cell)
         path = self.place(cell) / "fences.txt"
         path.write_text("\n".join(lines) + "\n")
         return path
+
+    def slow_seconds(self, cell):
+        """Predicted seconds a step over slow links; None for controls."""
+        if cell.settings:
+            return None
+        lines = self.stages_of(cell.task).four + self.fence_lines(cell)
+        path = self.folder / "slow-links.txt"
+        path.write_text("\n".join(lines) + "\n")
+        command = [self.program, "plan", str(HERE / TASKS[cell.task].source),
+                   "--plan", str(path), "--json"]
+        for setting in task_settings(cell.task, self.text) + SLOW_LINKS:
+            command += ["--set", setting]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)}: {done.stderr}")
+        return json.loads(done.stdout)["step_s"]
+
+    def report(self, cells, folder):
+        finished = [cell for cell in cells if self.is_finished(cell)]
+        results = [result(cell, read_metrics(self.place(cell)))
+                   for cell in finished]
+        slow = {(cell.task, cell.label, cell.fences): self.slow_seconds(cell)
+                for cell in finished}
+        missing = [cell.name for cell in cells if cell not in finished]
+        convergence_report.write(results, missing, slow, folder)
 
     def settings(self, cell):
         task = TASKS[cell.task]
@@ -294,12 +340,6 @@ def byte_ratio(rows):
 
 def result(cell, rows):
     last = rows[-1]
-    errors = [fence["error"] for fence in rows[-1].get("fences", [])]
-    for row in reversed(rows):
-        if "fences" in row:
-            errors = {(fence["cut"], fence["direction"]): fence["error"]
-                      for fence in row["fences"]}
-            break
     return {
         "task": cell.task, "label": cell.label, "fences": cell.fences,
         "seed": cell.seed, "steps": last["step"],
@@ -309,6 +349,10 @@ def result(cell, rows):
         "seconds": sum(row["step_s"] for row in rows),
         "curve": [(row["step"], row["validation_loss"]) for row in rows
                   if "validation_loss" in row],
+        # Means of 25 steps.
+        "train_curve": [(rows[end - 1]["step"], statistics.mean(
+            row["loss"] for row in rows[end - 25:end]))
+            for end in range(25, len(rows) + 1, 25)],
     }
 
 
@@ -323,7 +367,8 @@ def main():
     parser.add_argument("--only", default="*")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--until", help="HH:MM")
-    parser.add_argument("--report", help="folder for tables and plots")
+    parser.add_argument("--report", metavar="DOCS",
+                        help="folder for tables and plots")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     chosen = [cell for cell in cells()
@@ -336,6 +381,7 @@ def main():
         return
     if arguments.jobs > 0:
         sweep.run(chosen, arguments.jobs, arguments.until)
+    sweep.report(chosen, pathlib.Path(arguments.report or arguments.folder))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,285 @@
+"""Tables and plots of the cells that convergence.py has finished.
+
+`write(results, missing, slow_seconds, folder)`: a result is what
+convergence.result makes of a cell; `slow_seconds[task, label, fences]` the
+predicted seconds a step over slow links. The gap of a result is its validation
+loss less that of the dense result of its task and seed (of the mean of all
+seeds where that one is missing).
+"""
+
+import csv
+import statistics
+
+# The study that the codecs were chosen after: byte ratio, codec, gap in nats;
+# dense reached 2.072 nats. Other steps, context and program: only shares of the
+# dense loss compare.
+STUDY_DENSE = 2.072
+STUDY = [
+    (4, "int8", 0.004), (8, "int4", 0.030),
+    (9, "int4, int3 stochastic backward", 0.040),
+    (16, "shared-mask top-k, 4 bit", 0.050),
+    (32, "PCA rank 28, 4 bit", 0.125), (63, "shared-mask top-k, 4 bit", 0.202),
+    (101, "PCA rank 8, 4 bit", 0.209),
+    (119, "per-token shared-mask top-k, 4 bit", 0.232),
+]
+# Byte ratio at least, gap at most (share of the dense loss), all fences.
+WANTED = [(7.5, 0.01), (15.5, 0.02), (96, 0.05)]
+NOT_CODECS = ("dense", "cut", "zeros")
+FAMILIES = {"int": "o", "top_k_row": "v", "top_k": "^", "subspace": "s",
+            "paper": "x", "dense": "*"}
+
+
+def is_codec(row):
+    return not row["label"].startswith(NOT_CODECS)
+
+
+def with_gaps(results):
+    """The results with `gap`, `gap_off` and `share`, where dense is there."""
+    dense = {}
+    for row in results:
+        if row["label"] == "dense":
+            dense.setdefault(row["task"], {})[row["seed"]] = row["loss"]
+    rows = []
+    for row in results:
+        seeds = dense.get(row["task"])
+        if not seeds:
+            continue
+        base = seeds.get(row["seed"], statistics.mean(seeds.values()))
+        off = row["loss_codec_off"] if is_codec(row) else None
+        rows.append({**row, "gap": row["loss"] - base,
+                     "share": (row["loss"] - base) / base,
+                     "gap_off": None if off is None else off - base,
+                     "share_off": None if off is None else (off - base) / base})
+    return rows
+
+
+def merged(rows):
+    """One row for all seeds of a codec: means, and the spread of the gaps."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["label"], row["fences"]),
+                          []).append(row)
+    result = []
+    for group in groups.values():
+        row = dict(group[0])
+        for key in ("loss", "gap", "gap_off", "share", "share_off"):
+            if row[key] is not None:
+                row[key] = statistics.mean(each[key] for each in group)
+        row["seeds"] = sorted(each["seed"] for each in group)
+        gaps = [each["gap"] for each in group]
+        row["spread"] = max(gaps) - min(gaps) if len(gaps) > 1 else None
+        result.append(row)
+    return result
+
+
+def signed(value):
+    return "" if value is None else f"{value:+.4f}"
+
+
+def percent(value):
+    return "" if value is None else f"{100 * value:+.1f}%"
+
+
+def seconds(value):
+    return "" if value is None else f"{value:.3g} s"
+
+
+def task_table(rows, slow_seconds):
+    """All of one task: controls first, then by fences and byte ratio."""
+    order = {"none": 0, "all": 1}
+    rows = sorted(rows, key=lambda row: (
+        order.get(row["fences"], 2), row["fences"], is_codec(row),
+        row["byte_ratio"], row["loss"]))
+    lines = ["| fences | codec | byte ratio | loss | gap | of dense | gap, codec "
+             "off | of dense | seeds | step over slow links |",
+             "|---|---|--:|--:|--:|--:|--:|--:|---|--:|"]
+    for row in rows:
+        loss = f"{row['loss']:.4f}"
+        if row["spread"] is not None:
+            loss += f" (gaps within {row['spread']:.4f})"
+        ratio = f"{row['byte_ratio']:.1f}" if is_codec(row) else ""
+        label = row["label"]
+        if label.startswith("zeros"):
+            label += f" ({row['steps']} steps)"
+        slow = slow_seconds.get((row["task"], row["label"], row["fences"]))
+        seeds = ", ".join(map(str, row["seeds"]))
+        lines.append(f"| {row['fences']} | {label} | {ratio} | {loss} | "
+                     f"{signed(row['gap'])} | {percent(row['share'])} | "
+                     f"{signed(row['gap_off'])} | "
+                     f"{percent(row['share_off'])} | {seeds} | "
+                     f"{seconds(slow)} |")
+    return lines
+
+
+def control_sentence(task, rows):
+    gaps = [(row["share"], row["label"]) for row in rows
+            if row["label"].startswith("cut")]
+    if not gaps:
+        return f"{task}: no control has been run, so nothing is proven."
+    share, label = min(gaps)
+    if share < 0.1:
+        return (f"{task}: the best control ({label}) is only {100 * share:.1f}% "
+                f"worse than dense. Below 10%, this task cannot tell whether "
+                f"what crosses the fences matters.")
+    return (f"{task}: the best control ({label}) is {100 * share:.1f}% worse "
+            f"than dense.")
+
+
+def best_at(rows, ratio, most):
+    """Least gap with all fences at byte ratios from `ratio`, below `most`."""
+    rows = [row for row in rows if row["fences"] == "all" and is_codec(row)
+            and ratio <= row["byte_ratio"] < most]
+    return min(rows, key=lambda row: row["gap"], default=None)
+
+
+def front_table(rows):
+    """Ours beside each row of the study, text only, all fences."""
+    lines = ["| study: byte ratio | codec | gap of dense | ours: byte ratio | "
+             "codec | gap of dense |", "|--:|---|--:|--:|---|--:|"]
+    for ratio, codec, gap in STUDY:
+        ours = best_at(rows, 0.93 * ratio, float("inf"))
+        cells = "| not run | |" if ours is None else (
+            f"{ours['byte_ratio']:.1f} | {ours['label']} | "
+            f"{percent(ours['share'])} |")
+        lines.append(f"| {ratio} | {codec} | {percent(gap / STUDY_DENSE)} | "
+                     f"{cells}")
+    return lines
+
+
+def wanted_table(by_task):
+    lines = ["| fences | wanted | " + " | ".join(by_task) + " |",
+             "|---|---|" + "---|" * len(by_task)]
+    for fences, factor in (("all", 1), ("one", 0.5)):
+        for ratio, gap in WANTED:
+            cells = []
+            for rows in by_task.values():
+                fit = [row for row in rows if row["fences"] == fences
+                       and is_codec(row) and row["byte_ratio"] >= ratio]
+                best = min(fit, key=lambda row: row["gap"], default=None)
+                if best is None:
+                    cells.append("not run")
+                    continue
+                verdict = "kept" if best["share"] <= gap * factor else "missed"
+                cells.append(f"{verdict}: {percent(best['share'])} at "
+                             f"{best['byte_ratio']:.1f}x, {best['label']}")
+            lines.append(f"| {fences} | at most {100 * gap * factor:g}% at "
+                         f"{round(ratio + 0.5) if ratio < 90 else 100}x | "
+                         + " | ".join(cells) + " |")
+    return lines
+
+
+def write_csv(rows, path):
+    keys = ["task", "label", "fences", "seed", "steps", "byte_ratio", "loss",
+            "gap", "share", "loss_codec_off", "gap_off", "seconds"]
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, keys, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write(results, missing, slow_seconds, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = with_gaps(results)
+    write_csv(rows, folder / "results.csv")
+    lines = []
+    by_task = {}
+    for row in merged(rows):
+        by_task.setdefault(row["task"], []).append(row)
+    for task, group in by_task.items():
+        lines += [f"### {task}", "", control_sentence(task, group), "",
+                  *task_table(group, slow_seconds), ""]
+    if "text" in by_task:
+        lines += ["### Beside the study", "", *front_table(by_task["text"]),
+                  ""]
+    lines += ["### What is wanted", "", *wanted_table(by_task), "",
+              "### Not run", "", ", ".join(f"`{name}`" for name in missing)
+              or "All cells are there.", ""]
+    (folder / "convergence.md").write_text("\n".join(lines))
+    try:
+        import matplotlib
+    except ImportError:
+        print("no matplotlib, so no plots")
+        return
+    matplotlib.use("svg")
+    # The same bytes from the same figures.
+    matplotlib.rcParams["svg.hashsalt"] = "convergence"
+    matplotlib.rcParams["font.size"] = 9
+    plot_gaps(by_task, folder / "convergence-gap.svg")
+    plot_curves(rows, slow_seconds, folder)
+
+
+def family(row):
+    return next(name for name in FAMILIES if row["label"].startswith(name))
+
+
+def plot_gaps(by_task, path):
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(1, len(by_task), squeeze=False,
+                                figsize=(4.6 * len(by_task), 3.8))
+    for axis, (task, rows) in zip(axes[0], by_task.items()):
+        for name, marker in FAMILIES.items():
+            for fences, colour in (("all", "C0"), ("one", "C1")):
+                group = sorted((row["byte_ratio"], 100 * row["share"])
+                               for row in rows if is_codec(row)
+                               and row["fences"] == fences
+                               and family(row) == name
+                               and "feedback" not in row["label"])
+                if group:
+                    axis.plot(*zip(*group), marker=marker, color=colour,
+                              linewidth=0.8, label=f"{name}, {fences}")
+        for row in rows:
+            if row["label"].startswith("cut"):
+                axis.axhline(100 * row["share"], color="grey", linestyle=":")
+                axis.text(3.2, 100 * row["share"], row["label"], va="bottom",
+                          color="grey")
+        if task == "text":
+            axis.plot([ratio for ratio, _, _ in STUDY],
+                      [100 * gap / STUDY_DENSE for _, _, gap in STUDY],
+                      color="k", linestyle="--", linewidth=0.8,
+                      label="study, all")
+        axis.set(xscale="log", title=task, xlabel="byte ratio",
+                 ylabel="gap, % of the dense loss")
+        axis.set_yscale("symlog", linthresh=1)
+        axis.set_xticks([4, 8, 16, 32, 64, 100], [4, 8, 16, 32, 64, 100])
+        axis.minorticks_off()
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def plot_curves(rows, slow_seconds, folder):
+    """Training loss against steps, and against time over slow links."""
+    import matplotlib.pyplot as plt
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    for what in ("steps", "time"):
+        figure, axes = plt.subplots(1, len(tasks), squeeze=False,
+                                    figsize=(4.6 * len(tasks), 3.8))
+        for axis, task in zip(axes[0], tasks):
+            for row in rows:
+                if row["task"] != task or row["seed"] != 1 or \
+                        row["label"].startswith("zeros") or \
+                        row["fences"] not in ("none", "all"):
+                    continue
+                factor = 1
+                if what == "time":
+                    factor = slow_seconds.get(
+                        (task, row["label"], row["fences"]))
+                    if factor is None:
+                        continue
+                grey = row["label"].startswith("cut")
+                axis.plot([factor * step for step, _ in row["train_curve"]],
+                          [loss for _, loss in row["train_curve"]],
+                          linewidth=0.9, linestyle=":" if grey else "-",
+                          color="k" if row["label"] == "dense" else None,
+                          label=row["label"])
+            axis.set(title=task, ylabel="training loss, nats", xlabel={
+                "steps": "step",
+                "time": "seconds, links of 20 Mbit/s"}[what])
+            if what == "time":
+                axis.set_xscale("log")
+            axis.legend(fontsize=6)
+        figure.tight_layout()
+        figure.savefig(folder / f"convergence-{what}.svg",
+                       metadata={"Date": None})
+        plt.close(figure)
