@@ -6,22 +6,24 @@
                                [--until HH:MM] [--report DOCS]
 
 A cell is one run: a task, a codec, the fences that have it, a seed. There are
-two tasks, both with 4 layers:
+three tasks, all with 4 layers:
 
     text    characters of FILE (convergence_text.toml; tinyshakespeare: 1.1 MB)
     k_hop   pointer chasing, which needs depth (k_hop.toml)
+    short   text with half the context and 700 steps, to ask how rather than
+            how much (docs/decisions/one-compressed-link.md)
 
-and fences after blocks 0, 1 and 2 ("all") or after some of them ("one": block
-1). One rank runs them all: a codec at a fence inside a stage has the same
-numbers, bit by bit, as between stages.
+and fences after blocks 0, 1 and 2 ("all"), or after one of them ("one": block
+1; "first"; "last"). One rank runs them all: a codec at a fence inside a stage
+has the same numbers, bit by bit, as between stages.
 
 Every cell has a folder F/cells/NAME. To run for hours in pieces, end the script
-(Ctrl-C, or --until, which starts no cell after that time of day) and start it
-again with the same command: finished cells are skipped, unfinished ones go on
-from their last checkpoint. Cells come in the order of --list, the most telling
-ones first; --only takes those whose names match a pattern with * and ?. --steps
-is for a quick look: use another folder for it. A cell of 7 minutes a core and
-two jobs make 17 cells an hour.
+(Ctrl-C, SIGTERM, or --until, which starts no cell after that time of day) and
+start it again with the same command: finished cells are skipped, unfinished
+ones go on from their last checkpoint. Cells come in the order of --list, the
+most telling ones first; --only takes those whose names match a pattern with *
+and ?. --steps is for a quick look: use another folder for it. A cell of 7
+minutes a core and two jobs make 17 cells an hour.
 
 Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
 the folder DOCS: results.csv, convergence.md with the tables of
@@ -57,11 +59,13 @@ class Task:
     source: str
     steps: int
     evaluate_every: int
+    settings: tuple = ()
 
 
 TASKS = {
     "text": Task("convergence_text.toml", 1000, 250),
     "k_hop": Task("k_hop.toml", 1500, 500),
+    "short": Task("convergence_text.toml", 700, 350, ("model.context=64",)),
 }
 
 
@@ -93,45 +97,46 @@ def control(task, block, restart):
                 share=0.1 if restart == "zeros" else 1)
 
 
+TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
+PCA_32, PCA_100 = "subspace(4.25,int4)", "subspace(14,int4)"
+
+
+def pairs(label, fences, seeds=(1,)):
+    return [Cell(task, label, fences, seed) for seed in seeds
+            for task in ("text", "k_hop")]
+
+
+def one_link_cells():
+    """Is one compressed link worse than three? Which one, and when?"""
+    return [Cell("short", "dense"),
+            *[Cell("short", codec, fences) for codec in (TOP_100, PCA_100)
+              for fences in ("all", "one", "first", "last")],
+            *[Cell("short", TOP_100, fences, 2) for fences in ("all", "one")]]
+
+
 def cells():
-    """In the order of importance, the two tasks in turn."""
-    kinds = [
-        lambda task: Cell(task, "dense"),
-        lambda task: control(task, 2, "embedding"),
-        lambda task: control(task, 2, "zeros"),
-        lambda task: Cell(task, "top_k(22.5,int4)", "all"),
-        lambda task: Cell(task, "top_k(22.5,int4)", "one"),
-        lambda task: Cell(task, "int4", "all"),
-        lambda task: Cell(task, "top_k(2.8,int4)", "all"),
-        lambda task: Cell(task, "subspace(14,int4)", "all"),
-        lambda task: Cell(task, "subspace(14,int4)", "one"),
-        lambda task: control(task, 1, "embedding"),
-        lambda task: Cell(task, "paper(48)", "all"),
-        lambda task: Cell(task, "subspace(4.25,int4)", "all"),
-        lambda task: Cell(task, "int8", "all"),
-        lambda task: Cell(task, "int4/int3s", "all"),
-        lambda task: Cell(task, "subspace(2.1,int4)", "all"),
-        lambda task: Cell(task, "top_k(6.25,int4)", "all"),
-        lambda task: Cell(task, "top_k(13.4,int4)", "all"),
-        lambda task: Cell(task, "top_k_row(21,int4)", "all"),
-        lambda task: Cell(task, "top_k(2.8,int4)", "one"),
-        lambda task: Cell(task, "int4", "one"),
-        lambda task: Cell(task, "top_k(2.8,int4)+feedback", "all"),
-        lambda task: Cell(task, "int3", "all"),
+    """In the order of importance, the tasks in turn."""
+    tasks = ("text", "k_hop")
+    return [
+        *pairs("dense", "none"),
+        *[control(task, 2, "embedding") for task in tasks],
+        *[control(task, 2, "zeros") for task in tasks],
+        *pairs(TOP_100, "all"), *one_link_cells()[:5],
+        *pairs("int4", "all"), *pairs(TOP_16, "all"),
+        *pairs(PCA_100, "all"), *pairs(TOP_100, "one"),
+        *one_link_cells()[5:], *pairs(PCA_100, "one"),
+        *[control(task, 1, "embedding") for task in tasks],
+        *pairs("paper(48)", "all"), *pairs(PCA_32, "all"),
+        *pairs("int8", "all"), *pairs("int4/int3s", "all"),
+        *pairs("subspace(2.1,int4)", "all"), *pairs("top_k(6.25,int4)", "all"),
+        *pairs("top_k(13.4,int4)", "all"), *pairs("top_k_row(21,int4)", "all"),
+        *pairs(TOP_16, "one"), *pairs("int4", "one"),
+        *pairs(f"{TOP_16}+feedback", "all"), *pairs("int3", "all"),
+        *pairs("dense", "none", (2, 3)),
+        *[cell for codec in ("int4", TOP_16, PCA_32, PCA_100, TOP_100)
+          for cell in pairs(codec, "all", (2, 3))],
+        *pairs(TOP_100, "one", (2,)), *pairs(PCA_100, "one", (2,)),
     ]
-    front = ["int4", "top_k(2.8,int4)", "subspace(4.25,int4)",
-             "subspace(14,int4)", "top_k(22.5,int4)"]
-    kinds += [lambda task, seed=seed: Cell(task, "dense", seed=seed)
-              for seed in (2, 3)]
-    kinds += [lambda task, codec=codec, seed=seed:
-              Cell(task, codec, "all", seed)
-              for seed in (2, 3) for codec in front]
-    # Where the one fence is, and whether that it is alone matters by itself.
-    kinds += [lambda task, where=where: Cell(task, "top_k(22.5,int4)", where)
-              for where in ("first", "last")]
-    kinds += [lambda task: Cell(task, "top_k(22.5,int4)", "one", 2),
-              lambda task: Cell(task, "subspace(14,int4)", "one", 2)]
-    return [kind(task) for kind in kinds for task in TASKS]
 
 
 SLOW_LINKS = [
@@ -141,7 +146,8 @@ SLOW_LINKS = [
 
 
 def task_settings(task, text):
-    return [f'data.path="{text}"'] if TASKS[task].source != "k_hop.toml" else []
+    path = [] if task == "k_hop" else [f'data.path="{text}"']
+    return path + list(TASKS[task].settings)
 
 
 def four_stages(program, task, text):
@@ -305,6 +311,10 @@ class Sweep:
                 process.wait()
 
 
+def end_in_order(number, frame):
+    sys.exit(128 + number)
+
+
 def say(words):
     print(f"{datetime.datetime.now():%H:%M:%S} {words}", flush=True)
 
@@ -371,6 +381,9 @@ def main():
                         help="folder for tables and plots")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
+    # Also of a shell that has these ignored, as for jobs in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_in_order)
     chosen = [cell for cell in cells()
               if fnmatch.fnmatch(cell.name, arguments.only)]
     sweep = Sweep(arguments)
