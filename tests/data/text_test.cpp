@@ -9,6 +9,7 @@
 #include "fusionllm/util/error.hpp"
 
 #include "temporary_folder.hpp"
+#include "tiny_vocabulary.hpp"
 #include "token_window.hpp"
 
 namespace fusionllm::test {
@@ -259,6 +260,74 @@ TEST_F(TextDatasetTest, refuses_a_context_or_a_fraction_without_sense) {
     for (const double fraction : {-0.1, 1.0, 2.0, std::nan("")}) {
         EXPECT_THAT(message_of({file}, 2, fraction),
                     HasSubstr("validation fraction is"));
+    }
+}
+
+TEST_F(TextDatasetTest, windows_go_across_files_of_any_size) {
+    const std::string large(100000, 'x');  // mapped, the others copied
+    folder_.write("a.txt", "ab");
+    folder_.write("b.txt", "");
+    folder_.write("c.txt", "y" + large + "z");
+    folder_.write("d.txt", "cd");
+
+    const auto train = make_text_dataset({folder_.path()}, 3, 0.0).train;
+
+    ASSERT_EQ(train->size(), 100006u - 3);
+    EXPECT_EQ(window_of(train->get(0)), "abyx");
+    EXPECT_EQ(window_of(train->get(50000)), "xxxx");
+    EXPECT_EQ(window_of(train->get(100002)), "xzcd");
+}
+
+TEST_F(TextDatasetTest, the_hash_is_that_of_the_whole_sequence) {
+    const std::string text = std::string(70000, 'x') + std::string(70000, 'y');
+    const auto whole = folder_.write("whole.txt", text);
+    const auto first = folder_.write("1.txt", text.substr(0, 3));
+    const auto middle = folder_.write("2.txt", text.substr(3, 99997));
+    const auto last = folder_.write("3.txt", text.substr(100000));
+    const auto hash = [](const std::vector<fs::path>& paths) {
+        return make_text_dataset(paths, 3, 0.0).train->content_hash();
+    };
+
+    EXPECT_EQ(hash({first, middle, last}), hash({whole}));
+    EXPECT_NE(hash({middle, first, last}), hash({whole}));
+}
+
+TEST_F(TextDatasetTest, a_tokenizer_makes_the_tokens_of_each_file) {
+    const auto files = write_vocabulary(folder_, {"a b", "c d"});
+    const auto tokenizer = make_gpt2_tokenizer(files.vocabulary, files.merges);
+    const auto a = folder_.write("a.txt", "abcdaxc");
+    const auto b = folder_.write("b.txt", "dabab");
+
+    const auto split = make_text_dataset({a, b}, *tokenizer, 2, 0.0);
+    const auto halves = make_text_dataset({a, b}, *tokenizer, 1, 0.5);
+
+    // 256 257 a x c | d 256 256
+    ASSERT_EQ(split.train->size(), 6u);
+    EXPECT_EQ(tokens_of(split.train->get(0).at(0)),
+              (std::vector<std::int64_t>{256, 257}));
+    EXPECT_EQ(tokens_of(split.train->get(3).at(0)),
+              (std::vector<std::int64_t>{'x', 'c'}));
+    EXPECT_EQ(tokens_of(split.train->get(3).at(1)),
+              (std::vector<std::int64_t>{'c', 'd'}));
+    EXPECT_EQ(split.validation, nullptr);
+    ASSERT_EQ(halves.train->size(), 4u);  // 256 257 a | d 256
+    EXPECT_EQ(tokens_of(halves.train->get(2).at(1)),
+              (std::vector<std::int64_t>{'d'}));
+    ASSERT_EQ(halves.validation->size(), 1u);  // x c | 256
+    EXPECT_EQ(tokens_of(halves.validation->get(0).at(1)),
+              (std::vector<std::int64_t>{'c'}));
+}
+
+TEST_F(TextDatasetTest, too_few_tokens_are_counted_in_tokens) {
+    const auto files = write_vocabulary(folder_, {"a b"});
+    const auto tokenizer = make_gpt2_tokenizer(files.vocabulary, files.merges);
+    const auto a = folder_.write("a.txt", "abab");
+
+    try {
+        make_text_dataset({a}, *tokenizer, 2, 0.0);
+        FAIL();
+    } catch (const InputError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("has 2 tokens, but one window"));
     }
 }
 

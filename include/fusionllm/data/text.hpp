@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusionllm/data/dataset.hpp"
+#include "fusionllm/data/tokenizer.hpp"
 
 namespace fusionllm {
 
@@ -24,10 +25,21 @@ struct DatasetSplit {
  * `validation_fraction` of every file's bytes is validation. A training sample
  * is any window of context+1 bytes of the concatenated training text, "tokens"
  * i64 (T) and "labels" i64 (T) shifted by one; validation windows do not
- * overlap, in their labels neither. Memory: one byte a byte of text. Throws
- * `InputError` for a missing path or too little text.
+ * overlap, in their labels neither. Files are mapped, not loaded: they must not
+ * be shortened while they are used. Throws `InputError` for a missing path or
+ * too little text.
  */
 DatasetSplit make_text_dataset(const std::vector<std::filesystem::path>& paths,
+                               std::size_t context,
+                               double validation_fraction);
+
+/*!
+ * The same with the tokens of a tokenizer, each file by itself; validation is
+ * the last `validation_fraction` of every file's tokens. Text is tokenized
+ * here, once; memory: 2 bytes a token, 4 if the vocabulary is above 65536.
+ */
+DatasetSplit make_text_dataset(const std::vector<std::filesystem::path>& paths,
+                               const Tokenizer& tokenizer,
                                std::size_t context,
                                double validation_fraction);
 
