@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""What convergence.py makes of finished runs, on made-up ones."""
+
+import unittest
+
+import convergence
+import convergence_report
+
+
+def result(label, loss, task="text", fences="none", seed=1, byte_ratio=1.0):
+    return {"task": task, "label": label, "fences": fences, "seed": seed,
+            "steps": 10, "byte_ratio": byte_ratio, "loss": loss,
+            "loss_codec_off": loss + 0.1}
+
+
+def fence(direction, sent, byte_ratio):
+    return {"cut": 29, "direction": direction, "bytes": sent,
+            "byte_ratio": byte_ratio}
+
+
+class Cells(unittest.TestCase):
+    def test_have_names_of_their_own(self):
+        names = [cell.name for cell in convergence.cells()]
+
+        self.assertEqual(len(names), len(set(names)))
+
+    def test_of_zeros_run_for_a_tenth_of_the_steps(self):
+        cell = convergence.control("text", 2, "zeros")
+
+        self.assertEqual(cell.steps(None), 100)
+
+
+class ByteRatio(unittest.TestCase):
+    def test_is_of_both_directions_together(self):
+        rows = [{"fences": [fence("forward", 100, 4.0),
+                            fence("backward", 300, 2.0)]}]
+
+        self.assertAlmostEqual(convergence.byte_ratio(rows), 1000 / 400)
+
+    def test_spreads_a_basis_over_the_steps_that_use_it(self):
+        rows = [{"fences": [fence("forward", 200, 5.0)]},
+                {"fences": [fence("forward", 100, 10.0)]},
+                {"loss": 1.0},
+                {"fences": [fence("forward", 100, 10.0)]}]
+
+        self.assertAlmostEqual(convergence.byte_ratio(rows), 1000 / 102)
+
+    def test_of_a_run_without_fences_is_1(self):
+        self.assertEqual(convergence.byte_ratio([{"loss": 1.0}]), 1)
+
+
+class Gaps(unittest.TestCase):
+    def test_are_to_the_dense_run_of_the_same_seed(self):
+        rows = convergence_report.with_gaps([
+            result("dense", 2.0), result("dense", 3.0, seed=2),
+            result("int4", 3.3, fences="all", seed=2)])
+
+        self.assertAlmostEqual(rows[2]["gap"], 0.3)
+        self.assertAlmostEqual(rows[2]["share"], 0.1)
+        self.assertAlmostEqual(rows[2]["gap_off"], 0.4)
+
+    def test_without_that_seed_are_to_the_mean_of_all(self):
+        rows = convergence_report.with_gaps([
+            result("dense", 2.0), result("dense", 3.0, seed=2),
+            result("int4", 3.0, fences="all", seed=3)])
+
+        self.assertAlmostEqual(rows[2]["gap"], 0.5)
+
+    def test_of_a_task_without_a_dense_run_are_not_told(self):
+        rows = convergence_report.with_gaps([result("int4", 3.0)])
+
+        self.assertEqual(rows, [])
+
+    def test_of_several_seeds_become_a_mean_and_a_spread(self):
+        rows = convergence_report.merged(convergence_report.with_gaps([
+            result("dense", 2.0), result("int4", 2.1, fences="all"),
+            result("int4", 2.3, fences="all", seed=2)]))
+
+        self.assertAlmostEqual(rows[1]["gap"], 0.2)
+        self.assertAlmostEqual(rows[1]["spread"], 0.2)
+        self.assertEqual(rows[1]["seeds"], [1, 2])
+
+
+class Verdicts(unittest.TestCase):
+    def rows(self, *results):
+        return convergence_report.merged(
+            convergence_report.with_gaps(list(results)))
+
+    def test_a_control_as_good_as_dense_proves_nothing(self):
+        rows = self.rows(result("dense", 2.0), result("cut after h.1", 2.5),
+                         result("cut after h.2", 2.19))
+
+        self.assertIn("proves nothing",
+                      convergence_report.control_sentence("text", rows))
+
+    def test_a_control_a_tenth_worse_than_dense_is_told(self):
+        rows = self.rows(result("dense", 2.0), result("cut after h.1", 2.5))
+
+        self.assertIn("25.0% worse",
+                      convergence_report.control_sentence("text", rows))
+
+    def test_one_fence_must_keep_half_the_gap_of_all(self):
+        rows = self.rows(result("dense", 2.0),
+                         result("int4", 2.015, fences="all", byte_ratio=7.6),
+                         result("int4", 2.015, fences="one", byte_ratio=7.6))
+
+        table = convergence_report.wanted_table({"text": rows})
+
+        self.assertIn("kept: +0.8% at 7.6x, int4", table[2])
+        self.assertIn("missed: +0.8% at 7.6x, int4", table[5])
+        self.assertIn("not run", table[3])
+
+
+if __name__ == "__main__":
+    unittest.main()
