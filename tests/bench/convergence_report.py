@@ -134,7 +134,7 @@ def best_at(rows, ratio, most):
 
 
 def front_table(rows):
-    """Ours beside each row of the study, text only, all fences."""
+    """Ours beside each row of the study, all fences."""
     lines = ["| study: byte ratio | codec | gap of dense | ours: byte ratio | "
              "codec | gap of dense |", "|--:|---|--:|--:|---|--:|"]
     for ratio, codec, gap in STUDY:
@@ -189,9 +189,10 @@ def write(results, missing, slow_seconds, folder):
     for task, group in by_task.items():
         lines += [f"### {task}", "", control_sentence(task, group), "",
                   *task_table(group, slow_seconds), ""]
-    if "text" in by_task:
-        lines += ["### Beside the study", "", *front_table(by_task["text"]),
-                  ""]
+    for task in ("text", "short"):
+        if task in by_task:
+            lines += [f"### {task} beside the study", "",
+                      *front_table(by_task[task]), ""]
     lines += ["### What is wanted", "", *wanted_table(by_task), "",
               "### Not run", "", ", ".join(f"`{name}`" for name in missing)
               or "All cells are there.", ""]
@@ -233,7 +234,7 @@ def plot_gaps(by_task, path):
                 axis.axhline(100 * row["share"], color="grey", linestyle=":")
                 axis.text(3.2, 100 * row["share"], row["label"], va="bottom",
                           color="grey")
-        if task == "text":
+        if task != "k_hop":
             axis.plot([ratio for ratio, _, _ in STUDY],
                       [100 * gap / STUDY_DENSE for _, _, gap in STUDY],
                       color="k", linestyle="--", linewidth=0.8,
