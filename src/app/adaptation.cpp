@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "fusionllm/plan/fence_rule.hpp"
-#include "fusionllm/sim/simulate.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 #include "fusionllm/util/text.hpp"
@@ -14,9 +12,18 @@
 namespace fusionllm {
 namespace {
 
-constexpr double worthwhile_step = 0.95;
-constexpr double worthwhile_error = 0.8;
-constexpr double tolerable_step = 1.02;
+// Steps whose median is a link's rate.
+constexpr std::size_t num_rates = 7;
+
+//! The link as it turned out to be, if that is known.
+Link with_rate(Link link, const std::deque<double>& rates) {
+    if (!rates.empty()) {
+        std::vector<double> sorted(rates.begin(), rates.end());
+        std::ranges::sort(sorted);
+        link.bandwidth_bytes_per_s = sorted[sorted.size() / 2];
+    }
+    return link;
+}
 
 FenceTask task_of(const Plan& plan) {
     return {
@@ -101,56 +108,98 @@ std::vector<Fence> with_dense_fences(std::vector<Fence> fences,
     return all;
 }
 
-Adaptation::Adaptation(const Job& job, const CompressionOptions& options)
-    : job_(job), options_(options) {}
-
-double Adaptation::error_of(const std::vector<Fence>& fences) const {
-    double squares = 0;
-    for (const Fence& fence : fences) {
-        for (const Direction direction :
-             {Direction::forward, Direction::backward}) {
-            const double error =
-                errors_.error(fence.cut, fence.value, direction, fence.codec);
-            squares += error * error;
-        }
-    }
-    return std::sqrt(squares);
+Adaptation::Adaptation(const Job& job,
+                       const CompressionOptions& options,
+                       ClockKind clock)
+    : job_(job), options_(options), clock_(clock) {
+    const std::size_t num_links = job.plan.placement.stages.size() - 1;
+    forward_rates_.resize(num_links);
+    backward_rates_.resize(num_links);
 }
 
-std::optional<std::vector<Fence>> Adaptation::decide(
-    const std::vector<Fence>& current,
-    const std::vector<MeasuredError>& errors) {
-    if (errors.empty()) {
-        return std::nullopt;
-    }
+void Adaptation::take_errors(const std::vector<MeasuredError>& errors) {
     std::vector<MeasuredError> all = errors_.measured();
     std::ranges::copy_if(
         errors, std::back_inserter(all), [](const MeasuredError& error) {
             return std::isfinite(error.error);
         });
     errors_ = ErrorTable(std::move(all));
-    const Placement& placement = job_.plan.placement;
-    const auto wanted = with_dense_fences(
-        choose_fences(
-            job_.model, placement, task_of(job_.plan), options_, errors_),
-        job_.graph,
-        placement);
-    if (wanted == current) {
+}
+
+void Adaptation::take_rates(const StepMeasurements& measured) {
+    const auto add = [](const std::vector<double>& rates,
+                        std::vector<std::deque<double>>& known) {
+        for (std::size_t s = 0; s < rates.size(); ++s) {
+            if (std::isfinite(rates[s])) {
+                known.at(s).push_back(rates[s]);
+            }
+            if (known.at(s).size() > num_rates) {
+                known[s].pop_front();
+            }
+        }
+    };
+    add(measured.forward_bytes_per_s, forward_rates_);
+    add(measured.backward_bytes_per_s, backward_rates_);
+}
+
+MeasuredStep Adaptation::known_links() const {
+    MeasuredStep step;
+    const auto& stages = job_.plan.placement.stages;
+    for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
+        const DeviceId before = stages[s].devices.at(0);
+        const DeviceId behind = stages[s + 1].devices.at(0);
+        step.forward.push_back(with_rate(
+            job_.model.network().link(before, behind), forward_rates_[s]));
+        step.backward.push_back(with_rate(
+            job_.model.network().link(behind, before), backward_rates_[s]));
+    }
+    return step;
+}
+
+std::optional<std::vector<Fence>> Adaptation::decide(
+    const std::vector<Fence>& current, const StepMeasurements& measured) {
+    if (clock_ == ClockKind::real) {
+        take_rates(measured);
+    }
+    if (measured.errors.empty()) {
         return std::nullopt;
     }
-    const Schedule schedule = make_schedule(job_.plan);
-    const auto step_s = [&](const std::vector<Fence>& fences) {
-        return simulate_step_s(schedule,
-                               job_.model.step_costs(placement, fences),
-                               job_.model.network());
-    };
-    const double now_s = step_s(current);
-    const double then_s = step_s(wanted);
-    const bool is_faster = then_s < worthwhile_step * now_s;
-    const bool is_better =
-        then_s <= tolerable_step * now_s &&
-        error_of(wanted) < worthwhile_error * error_of(current);
-    return is_faster || is_better ? std::optional(wanted) : std::nullopt;
+    take_errors(measured.errors);
+    const Placement& placement = job_.plan.placement;
+    const FenceRule rule(job_.model, options_, errors_);
+    const auto wanted = with_dense_fences(
+        rule.choose_again(
+            placement, task_of(job_.plan), known_links(), current),
+        job_.graph,
+        placement);
+    return wanted == current ? std::nullopt : std::optional(wanted);
+}
+
+std::function<std::optional<std::vector<Fence>>(const StepMeasurements&)>
+make_adapt_hook(const Job& job, const RunInput& input) {
+    const CompressionOptions& options = input.compression.options;
+    if (job.plan.fences.empty()) {
+        return {};
+    }
+    if (options.adapt == "on") {
+        const auto clock = input.network_mode == "emulated"
+                               ? ClockKind::emulated
+                               : ClockKind::real;
+        return [&job, made = std::make_shared<Adaptation>(job, options, clock)](
+                   const StepMeasurements& measured) {
+            return made->decide(job.plan.fences, measured);
+        };
+    }
+    if (options.adapt == "replay") {
+        return [changes = load_fence_changes(options.replay)](
+                   const StepMeasurements& measured) {
+            const auto change = find_change(changes, measured.step);
+            return change && change->step == measured.step
+                       ? std::optional(change->fences)
+                       : std::nullopt;
+        };
+    }
+    return {};
 }
 
 }  // namespace fusionllm

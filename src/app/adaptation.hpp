@@ -1,13 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <vector>
 
 #include "fusionllm/plan/codec_error.hpp"
 #include "fusionllm/plan/compression.hpp"
+#include "fusionllm/plan/fence_rule.hpp"
+#include "fusionllm/runtime/step_measurements.hpp"
 
 #include "app/fence_change.hpp"
 #include "app/job.hpp"
@@ -30,30 +34,39 @@ std::vector<Fence> with_dense_fences(std::vector<Fence> fences,
                                      const OpGraph& graph,
                                      const Placement& placement);
 
-/*!
- * Lets the codecs follow what is measured: `adapt = "on"`.
- *
- * Fences change when the rule, with the errors measured so far, promises a step
- * that is shorter by a twentieth, or errors that are smaller by a fifth and a
- * step that is no longer than a fiftieth more. What is nearer stays, so that
- * noise changes nothing.
- */
+//! Whose links a run adapts to: the topology's, or those it meets.
+enum class ClockKind { emulated, real };
+
+//! Lets the codecs follow what is measured, `adapt = "on"`; what is near enough
+//! stays (`FenceRule::choose_again`).
 class Adaptation {
 public:
     //! Keeps a reference to the job.
-    Adaptation(const Job& job, const CompressionOptions& options);
+    Adaptation(const Job& job,
+               const CompressionOptions& options,
+               ClockKind clock);
 
-    //! The new fences, if it is worth it.
-    std::optional<std::vector<Fence>> decide(
-        const std::vector<Fence>& current,
-        const std::vector<MeasuredError>& errors);
+    //! The new fences, if they are others; only after steps in which errors
+    //! were measured. Rates of links count for runs that are not emulated.
+    std::optional<std::vector<Fence>> decide(const std::vector<Fence>& current,
+                                             const StepMeasurements& measured);
 
 private:
-    double error_of(const std::vector<Fence>& fences) const;
+    void take_errors(const std::vector<MeasuredError>& errors);
+    void take_rates(const StepMeasurements& measured);
+    MeasuredStep known_links() const;
 
     const Job& job_;
     CompressionOptions options_;
+    ClockKind clock_;
     ErrorTable errors_;
+    //! The last few of each, by stage but the last.
+    std::vector<std::deque<double>> forward_rates_;
+    std::vector<std::deque<double>> backward_rates_;
 };
+
+//! What a trainer asks after each step on rank 0; empty if nothing adapts.
+std::function<std::optional<std::vector<Fence>>(const StepMeasurements&)>
+make_adapt_hook(const Job& job, const RunInput& input);
 
 }  // namespace fusionllm

@@ -49,6 +49,10 @@ void add_link(FenceLine& line, const Plan& plan, const Network& network) {
     line.saved_s += less / network.link(from, to).bandwidth_bytes_per_s;
 }
 
+std::string write(const std::optional<double>& number, int digits) {
+    return number ? fmt::format("{:.{}g}", *number, digits) : "-";
+}
+
 }  // namespace
 
 std::string_view name_of(Direction direction) {
@@ -102,8 +106,8 @@ std::string describe_fences(const std::vector<FenceLine>& lines) {
                         fmt::format("{:.4g}", line.element_ratio),
                         fmt::format("{:.4g}", line.byte_ratio),
                         format_bytes(static_cast<double>(line.report.bytes)),
-                        fmt::format("{:.3g}", line.report.error),
-                        fmt::format("{:.4f}", line.report.cosine),
+                        write(line.report.error, 3),
+                        write(line.report.cosine, 4),
                         fmt::format("{:.3g}", line.report.encode_s),
                         fmt::format("{:.3g}", line.saved_s)});
     }

@@ -12,9 +12,9 @@ std::string number(double value) {
     return std::isfinite(value) ? fmt::format("{}", value) : "null";
 }
 
-nlohmann::ordered_json json_number(double value) {
-    return std::isfinite(value) ? nlohmann::ordered_json(value)
-                                : nlohmann::ordered_json(nullptr);
+nlohmann::ordered_json json_number(const std::optional<double>& value) {
+    return value && std::isfinite(*value) ? nlohmann::ordered_json(*value)
+                                          : nlohmann::ordered_json(nullptr);
 }
 
 }  // namespace

@@ -27,7 +27,10 @@ struct SubtractFrom {
     float* decoded;
 
     KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t i) const {
-        decoded[i] = sum[i] - decoded[i];
+        const float rest = sum[i] - decoded[i];
+        // A step with NaN or infinity is skipped; the next ones shall not
+        // inherit it.
+        decoded[i] = rest - rest == 0 ? rest : 0.0f;
     }
 };
 

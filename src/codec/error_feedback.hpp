@@ -17,7 +17,8 @@ namespace fusionllm {
  * leaves anything. State: that of the codec, "forward_residual" and
  * "backward_residual", f32[rows, columns].
  *
- * A residual that is not finite stays so; it shows in everything sent.
+ * Where a residual would not be finite it is zero: that step is skipped, and
+ * the next ones do not inherit it.
  *
  * \param codec    encodes and decodes
  * \param listener the same codec again, for codecs whose encoding of a gradient

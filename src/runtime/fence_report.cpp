@@ -1,7 +1,6 @@
 #include "fusionllm/runtime/fence_report.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <tuple>
 
 namespace fusionllm {
@@ -16,7 +15,7 @@ void add(FenceReport& sum, const FenceReport& report) {
     sum.bytes += report.bytes;
     sum.encode_s += report.encode_s;
     sum.decode_s += report.decode_s;
-    if (!std::isnan(report.error)) {
+    if (report.error) {
         sum.error = report.error;
         sum.cosine = report.cosine;
     }

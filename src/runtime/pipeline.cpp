@@ -80,12 +80,28 @@ Pipeline::Pipeline(Transport& transport,
       neighbours_(neighbours) {}
 
 void Pipeline::send(int destination, Channel channel, Buffer message) {
-    sends_.push_back(transport_.send(destination, channel, std::move(message)));
+    send(destination, channel, std::move(message), nullptr);
+}
+
+void Pipeline::send(int destination,
+                    Channel channel,
+                    Buffer message,
+                    BusyClock* clock) {
+    if (clock != nullptr) {
+        clock->begin();
+    }
+    sends_.push_back(
+        {transport_.send(destination, channel, std::move(message)), clock});
 }
 
 bool Pipeline::progress_sends() {
-    const auto num_erased =
-        std::erase_if(sends_, [](Request& request) { return request.test(); });
+    const auto num_erased = std::erase_if(sends_, [](Sending& sending) {
+        const bool is_done = sending.request.test();
+        if (is_done && sending.clock != nullptr) {
+            sending.clock->end();
+        }
+        return is_done;
+    });
     return num_erased > 0;
 }
 
@@ -96,7 +112,12 @@ bool Pipeline::send_outgoing() {
         outgoing.swap(outgoing_);
     }
     for (Outgoing& message : outgoing) {
-        send(message.destination, message.channel, std::move(message.message));
+        send(message.destination,
+             message.channel,
+             std::move(message.message),
+             message.channel.kind == MessageKind::activation
+                 ? &forward_clock_
+                 : &backward_clock_);
     }
     return !outgoing.empty();
 }
@@ -163,6 +184,12 @@ void Pipeline::encode(Run& run,
         Buffer message = is_encoded
                              ? stage_.fences().encode(key, header, tensors[i])
                              : encode_message(header, tensors[i]);
+        if (run.is_training && is_traced_ && tensors[i].defined() &&
+            tensors[i].scalar_type() == at::kFloat &&
+            is_traced_(values[i], run.step, micro_batch)) {
+            run.result.traced.push_back(
+                {values[i], key.direction, micro_batch, to_host(tensors[i])});
+        }
         auto& sent = is_forward ? run.result.sent.activations
                                 : run.result.sent.gradients;
         sent[micro_batch] += message.size();
@@ -323,6 +350,8 @@ PipelineResult Pipeline::execute(Run& run) {
     }
     compute_.rethrow();
     send_outgoing();
+    run.result.forward_busy_s = forward_clock_.take_s();
+    run.result.backward_busy_s = backward_clock_.take_s();
     return run.result;
 }
 

@@ -18,6 +18,10 @@ public:
         static_assert(std::is_trivially_copyable_v<T>);
         bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
     }
+    void put_optional(const std::optional<double>& number) {
+        put(static_cast<std::uint8_t>(number ? 1 : 0));
+        put(number.value_or(0));
+    }
     void put_text(const std::string& text) {
         put(static_cast<std::uint32_t>(text.size()));
         bytes_ += text;
@@ -44,6 +48,11 @@ public:
         const std::string_view raw = take(sizeof value);
         std::memcpy(&value, raw.data(), sizeof value);
         return value;
+    }
+    std::optional<double> get_optional() {
+        const bool has_number = get<std::uint8_t>() != 0;
+        const auto number = get<double>();
+        return has_number ? std::optional(number) : std::nullopt;
     }
     std::string get_text() { return std::string(take(get<std::uint32_t>())); }
     std::vector<std::uint64_t> get_numbers() {
@@ -78,8 +87,8 @@ void put(Writer& writer, const FenceReport& fence) {
     writer.put(fence.bytes);
     writer.put(fence.encode_s);
     writer.put(fence.decode_s);
-    writer.put(fence.error);
-    writer.put(fence.cosine);
+    writer.put_optional(fence.error);
+    writer.put_optional(fence.cosine);
 }
 
 FenceReport get_fence(Reader& reader) {
@@ -91,8 +100,8 @@ FenceReport get_fence(Reader& reader) {
     fence.bytes = reader.get<std::uint64_t>();
     fence.encode_s = reader.get<double>();
     fence.decode_s = reader.get<double>();
-    fence.error = reader.get<double>();
-    fence.cosine = reader.get<double>();
+    fence.error = reader.get_optional();
+    fence.cosine = reader.get_optional();
     return fence;
 }
 
@@ -173,6 +182,8 @@ std::string pack(const StepReport& report) {
         writer.put(static_cast<std::int32_t>(rank));
         writer.put(bytes);
     }
+    writer.put(report.forward_busy_s);
+    writer.put(report.backward_busy_s);
     writer.put(static_cast<std::uint32_t>(report.fences.size()));
     for (const FenceReport& fence : report.fences) {
         put(writer, fence);
@@ -206,6 +217,8 @@ StepReport unpack_report(std::string_view bytes) {
         const auto rank = reader.get<std::int32_t>();
         report.sent.parameter_gradients[rank] = reader.get<std::uint64_t>();
     }
+    report.forward_busy_s = reader.get<double>();
+    report.backward_busy_s = reader.get<double>();
     const auto num_fences = reader.get<std::uint32_t>();
     for (std::uint32_t i = 0; i < num_fences; ++i) {
         report.fences.push_back(get_fence(reader));

@@ -39,14 +39,6 @@ constexpr std::uint32_t evaluation_slot = 3;
 // A large validation set is sampled evenly: this many batches tell enough.
 constexpr std::int64_t max_validation_batches = 100;
 
-std::vector<MeasuredError> errors_of(const std::vector<StepReport>& reports) {
-    std::vector<MeasuredError> errors;
-    for (const StepReport& report : reports) {
-        errors.insert(errors.end(), report.errors.begin(), report.errors.end());
-    }
-    return errors;
-}
-
 }  // namespace
 
 struct Trainer::State {
@@ -90,6 +82,7 @@ struct Trainer::State {
     TrainerHooks hooks;
     RankRole role;
     std::int64_t step;  // updates tried
+    double step_begin_s = 0;
     SectionTimer sections;
     DataFacts data_facts;
     std::int64_t tokens_per_step = 0;
@@ -173,6 +166,16 @@ void Trainer::State::start() {
                 action.microbatch.get());
         });
     }
+    if (worker && hooks.on_traced) {
+        worker->pipeline().trace([this](ValueId value,
+                                        std::uint64_t index,
+                                        std::uint32_t micro_batch) {
+            return is_traced(setup.trace,
+                             setup.graph.value(value).name,
+                             static_cast<std::int64_t>(index) + 1,
+                             micro_batch);
+        });
+    }
     DataFacts mine;
     if (worker && !worker->stage().slice().user_inputs.empty()) {
         data = setup.load_data();
@@ -220,6 +223,8 @@ StepReport Trainer::State::report(const PipelineResult& result) {
         worker->stage().clear_bad_op();
     }
     report.sent = result.sent;
+    report.forward_busy_s = result.forward_busy_s;
+    report.backward_busy_s = result.backward_busy_s;
     worker->add_fence_reports(report);
     report.squares =
         worker->sum_gradients(step, report.sent.parameter_gradients);
@@ -262,7 +267,10 @@ StepDecision Trainer::State::decide_together(const StepReport& mine) {
                                        setup.plan.micro_batches,
                                        options.clip_norm);
         if (hooks.adapt) {
-            decision.fences = hooks.adapt(step + 1, errors_of(reports));
+            StepMeasurements measured = measurements_of(
+                reports, role.rank_of_stage, monotonic_s() - step_begin_s);
+            measured.step = step + 1;
+            decision.fences = hooks.adapt(measured);
         }
         answer = pack(decision);
     }
@@ -287,7 +295,7 @@ void Trainer::State::change_fences() {
 }
 
 StepMetrics Trainer::State::train_step() {
-    const double step_begin_s = monotonic_s();
+    step_begin_s = monotonic_s();
     change_fences();
     PipelineResult result;
     if (worker) {
@@ -297,6 +305,10 @@ StepMetrics Trainer::State::train_step() {
         });
         const double busy = worker->take_busy_s(sections);
         sections.add("bubble", monotonic_s() - begin - busy);
+        if (hooks.on_traced && !result.traced.empty()) {
+            const auto scope = sections.measure("trace");
+            hooks.on_traced(step + 1, result.traced);
+        }
     }
     say(Phase::update);
     StepReport mine;

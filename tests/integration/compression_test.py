@@ -1,6 +1,7 @@
 """Compressed runs: the same numbers on any ranks, before and after a stop."""
 
 import json
+import re
 
 import harness
 
@@ -98,6 +99,59 @@ class CompressionTest(harness.ProgramTest):
         self.assertEqual(usual, self.run_program(*words, "--codec", "on").stdout)
         self.assertNotEqual(
             usual, self.run_program(*words, "--codec", "off").stdout)
+
+    def test_changes_of_codecs_are_made_again_at_the_same_steps(self):
+        fences = self.make_fences("int8")
+        places = re.findall(r"^fence (\d+) value (\d+)",
+                            (self.folder / "fences.txt").read_text(), re.M)
+        log = self.folder / "changes.jsonl"
+        codecs = {3: "subspace(4,int4)", 6: "subspace(4,int8)",
+                  8: "top_k(5,int4)+feedback"}
+        log.write_text("".join(
+            json.dumps({"step": step, "version": number, "fences": [
+                {"cut": int(cut), "value": int(value), "codec": codec}
+                for cut, value in places]}) + "\n"
+            for number, (step, codec) in enumerate(codecs.items(), 1)))
+        replay = (*fences, "--set", "compression.rule=uniform",
+                  "--set", "compression.codec=int8",
+                  "--set", "compression.adapt=replay",
+                  "--set", f'compression.replay="{log}"',
+                  "--set", "compression.measure_every=1")
+
+        self.train("whole", *replay, ranks=2)
+        self.train("one", *replay)
+        self.train("parts", *replay, "--set", "train.steps=5", ranks=4)
+        self.train("parts", *replay, "--resume", "--set", "train.steps=8",
+                   ranks=3)
+        self.train("parts", *replay, "--resume")
+
+        self.assert_same_run("whole", "one", 12)
+        self.assert_same_run("whole", "parts", 12)
+        self.assertEqual(
+            [line["fences"][0]["codec"] for line in self.records("whole")],
+            ["int8"] * 3 + ["subspace of 4, int4"] * 3
+            + ["subspace of 4, int8"] * 2 + ["top-k of 102, int4"] * 4)
+        self.assertEqual((self.folder / "one/fences.jsonl").read_text(),
+                         log.read_text().replace(": ", ":").replace(", ", ","))
+
+    def test_a_run_that_adapts_on_emulated_links_gives_the_same_twice(self):
+        words = ("--set", 'topology.sites=[{name = "a", ranks = 1}, '
+                 '{name = "b", ranks = 1}]',
+                 "--set", 'topology.default_link={bandwidth = "32 Mbit/s", '
+                 'latency = "1 ms"}',
+                 "--set", "network.mode=emulated",
+                 "--set", "plan.partition=equal_ops",
+                 "--set", "compression.rule=adaptive",
+                 "--set", "compression.adapt=on",
+                 "--set", "compression.measure_every=3")
+
+        self.train("first", *words, ranks=2)
+        self.train("second", *words, ranks=2)
+
+        self.assert_same_run("first", "second", 12)
+        times = [[line["emulated_s"] for line in self.records(run)]
+                 for run in ("first", "second")]
+        self.assertEqual(*times)
 
     def test_fences_of_another_model_are_refused(self):
         fences = self.make_fences("int8")

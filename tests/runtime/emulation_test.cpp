@@ -34,9 +34,14 @@ Topology make_testbed(int num_devices) {
 Emulation make_emulation(const OpGraph& graph, const Plan& plan) {
     const Topology testbed =
         make_testbed(static_cast<int>(plan.placement.stages.size()));
-    const CostModel model(
+    const auto model = std::make_shared<CostModel>(
         graph, estimate_workload(graph), testbed, adam_state_bytes);
-    return {model.step_costs(plan.placement), Network(testbed), 0};
+    return {
+        [model, placement = plan.placement](const std::vector<Fence>& fences) {
+            return model->step_costs(placement, fences);
+        },
+        Network(testbed),
+        0};
 }
 
 TrainingCase make_case(int ranks, const std::string& schedule) {
@@ -66,16 +71,17 @@ Emulated run(TrainingCase training) {
     Emulated emulated;
     training.emulate = [&](const OpGraph& graph, const Plan& plan) {
         Emulation emulation = make_emulation(graph, plan);
-        const int num_stages = static_cast<int>(emulation.costs.stages.size());
+        const StepCosts costs = emulation.estimate(plan.fences);
+        const int num_stages = static_cast<int>(costs.stages.size());
         std::vector<int> rank_of_stage;
         for (int s = 0; s < num_stages; ++s) {
             rank_of_stage.push_back(s);
         }
         static std::mutex mutex;  // called by every rank
         const std::lock_guard lock(mutex);
-        emulated.foreseen_step_s = simulate_step_s(
-            make_schedule(plan), emulation.costs, emulation.network);
-        emulated.foreseen = foresee_traffic(emulation.costs,
+        emulated.foreseen_step_s =
+            simulate_step_s(make_schedule(plan), costs, emulation.network);
+        emulated.foreseen = foresee_traffic(costs,
                                             rank_of_stage,
                                             devices_in_order(num_stages),
                                             plan.micro_batches);

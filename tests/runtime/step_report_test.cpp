@@ -28,6 +28,17 @@ StepReport make_report() {
     report.sent.activations = {128, 1ull << 40, 0};
     report.sent.gradients = {7};
     report.sent.parameter_gradients = {{0, 5}, {47, 1ull << 50}};
+    report.forward_busy_s = 0.5;
+    report.backward_busy_s = 0.25;
+    report.fences.push_back(
+        {57, 91, Direction::backward, 4096, 520, 1e-3, 2e-3, 0.1, 0.99});
+    report.fences.push_back(
+        {57, 92, Direction::forward, 4096, 520, 0, 0, {}, {}});
+    report.errors.push_back({57,
+                             ValueId(91),
+                             Direction::forward,
+                             parse_codec_choice("top_k(10,int4)", 1),
+                             0.25});
     return report;
 }
 
@@ -68,9 +79,12 @@ TEST(StepReport, is_refused_when_it_ends_early) {
 }
 
 TEST(StepDecision, survives_the_way_through_a_message) {
-    const StepDecision decision{
-        1.5, 2.5, 0.125, 1, StopRequest::stop, "the loss"};
+    StepDecision decision{1.5, 2.5, 0.125, 1, StopRequest::stop, "the loss"};
 
+    EXPECT_EQ(unpack_decision(pack(decision)), decision);
+    decision.fences = {{57, ValueId(91), parse_codec_choice("int4/int3s", 1)}};
+    EXPECT_EQ(unpack_decision(pack(decision)), decision);
+    decision.fences->clear();
     EXPECT_EQ(unpack_decision(pack(decision)), decision);
     EXPECT_THROW(unpack_decision(pack(decision).substr(0, 20)), Error);
 }

@@ -2,7 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <optional>
 #include <vector>
 
 #include "fusionllm/wire/codec_spec.hpp"
@@ -22,10 +22,12 @@ struct FenceReport {
     std::uint64_t bytes = 0;        //!< of the payloads
     double encode_s = 0;
     double decode_s = 0;
-    //! Measured on the first micro-batch of some steps; else NaN:
+    //! Measured on the first micro-batch of some steps:
     //! |x - decoded| / |x| and the cosine between the two.
-    double error = std::numeric_limits<double>::quiet_NaN();
-    double cosine = std::numeric_limits<double>::quiet_NaN();
+    std::optional<double> error;
+    std::optional<double> cosine;
+
+    friend bool operator==(const FenceReport&, const FenceReport&) = default;
 };
 
 //! Sums by (cut, value, direction), ascending; a number that only one knows is

@@ -11,9 +11,11 @@
 #include "fusionllm/comm/transport.hpp"
 #include "fusionllm/comm/wait.hpp"
 #include "fusionllm/plan/schedule.hpp"
+#include "fusionllm/runtime/busy_clock.hpp"
 #include "fusionllm/runtime/compute_thread.hpp"
 #include "fusionllm/runtime/fenced_stage.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
+#include "fusionllm/runtime/traced_value.hpp"
 
 namespace fusionllm {
 
@@ -30,6 +32,10 @@ struct PipelineResult {
     std::string bad_gradient;    //!< first non-finite boundary gradient, or ""
     //! To the neighbouring stages; the pipeline sends no others by itself.
     SentBytes sent;
+    std::vector<TracedValue> traced;
+    //! In which messages to the next, and to the previous stage were sent.
+    double forward_busy_s = 0;
+    double backward_busy_s = 0;
 };
 
 /*!
@@ -67,6 +73,11 @@ public:
     void send(int destination, Channel channel, Buffer message);
     //! Move pending sends on; true if one was done.
     bool progress_sends();
+    //! Which values of training steps are traced; called on the compute thread.
+    void trace(
+        std::function<bool(ValueId, std::uint64_t step, std::uint32_t m)> is) {
+        is_traced_ = std::move(is);
+    }
     //! Called before each action of a training step, on the compute thread.
     void on_action(std::function<void(const Action&)> callback) {
         on_action_ = std::move(callback);
@@ -105,6 +116,10 @@ private:
                 const std::vector<ValueId>& values,
                 const std::vector<at::Tensor>& tensors);
     bool send_outgoing();
+    void send(int destination,
+              Channel channel,
+              Buffer message,
+              BusyClock* clock);
 
     Transport& transport_;
     IdleWait& wait_;
@@ -113,9 +128,17 @@ private:
     FencedStage& stage_;
     Neighbours neighbours_;
     std::function<void(const Action&)> on_action_;
+    std::function<bool(ValueId, std::uint64_t, std::uint32_t)> is_traced_;
     std::mutex mutex_;
     std::vector<Outgoing> outgoing_;  // from the compute to the main thread
-    std::deque<Request> sends_;
+    //! To a neighbour, or to any other rank.
+    struct Sending {
+        Request request;
+        BusyClock* clock;  // of the link; none for other ranks
+    };
+    std::deque<Sending> sends_;
+    BusyClock forward_clock_;
+    BusyClock backward_clock_;
 };
 
 }  // namespace fusionllm

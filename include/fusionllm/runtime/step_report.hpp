@@ -27,8 +27,13 @@ struct StepReport {
     std::string bad_activation;
     std::string bad_gradient;
     SentBytes sent;
+    //! In which messages to the next, and to the previous stage were sent.
+    double forward_busy_s = 0;
+    double backward_busy_s = 0;
     std::vector<FenceReport> fences;
     std::vector<MeasuredError> errors;  //!< of codecs that were tried
+
+    friend bool operator==(const StepReport&, const StepReport&) = default;
 };
 
 //! What the root tells all ranks: one message decides clipping and skipping.
@@ -40,7 +45,7 @@ struct StepDecision {
     StopRequest stop = StopRequest::none;
     std::string reason;  //!< what was not finite, for a skipped step
     //! From the next step on; nothing: as before.
-    std::optional<std::vector<Fence>> fences;
+    std::optional<std::vector<Fence>> fences{};
 
     friend bool operator==(const StepDecision&, const StepDecision&) = default;
 };

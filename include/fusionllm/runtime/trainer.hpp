@@ -9,12 +9,14 @@
 
 #include "fusionllm/comm/transport.hpp"
 #include "fusionllm/data/text.hpp"
-#include "fusionllm/plan/codec_error.hpp"
+#include "fusionllm/io/trace.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/emulation.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/named_tensor.hpp"
+#include "fusionllm/runtime/step_measurements.hpp"
 #include "fusionllm/runtime/step_report.hpp"
+#include "fusionllm/runtime/traced_value.hpp"
 #include "fusionllm/runtime/train_options.hpp"
 #include "fusionllm/util/timing.hpp"
 
@@ -56,14 +58,14 @@ struct TrainerHooks {
      */
     std::function<void(std::int64_t step, const std::vector<NamedTensor>&)>
         save;
-    /*!
-     * Root only, after each step: the fences from the next step on, if they
-     * change, from the errors that were measured (empty if none were).
-     * `step` counts the updates so far.
-     */
-    std::function<std::optional<std::vector<Fence>>(
-        std::int64_t step, const std::vector<MeasuredError>& errors)>
+    //! Root only, after each step: the fences from the next step on, if they
+    //! change.
+    std::function<std::optional<std::vector<Fence>>(const StepMeasurements&)>
         adapt;
+    //! Every rank with a stage, main thread, after steps in which values of
+    //! `TrainerSetup::trace` were sent; `step` counts from 1.
+    std::function<void(std::int64_t step, const std::vector<TracedValue>&)>
+        on_traced;
     //! Every rank: these are the fences from here on.
     std::function<void(std::int64_t step, const std::vector<Fence>&)> on_fences;
     //! Of the checkpoint to start from; empty to start anew.
@@ -98,7 +100,8 @@ struct TrainerSetup {
     //! Steps from one measurement of what fences do to the next; 0 = never.
     std::int64_t measure_every = 0;
     //! Codecs whose errors are measured then, too, for `TrainerHooks::adapt`.
-    std::vector<CodecChoice> candidates;
+    std::vector<CodecChoice> candidates{};
+    TraceOptions trace{};
     //! Time the steps for other devices and links; only the root's counts.
     std::optional<Emulation> emulation = std::nullopt;
 };

@@ -24,6 +24,7 @@
 #include "app/job.hpp"
 #include "app/json_text.hpp"
 #include "app/screen.hpp"
+#include "app/trace_files.hpp"
 #include "app/traffic_table.hpp"
 #include "app/versions.hpp"
 
@@ -124,8 +125,7 @@ private:
     std::unique_ptr<Checkpointer> checkpointer_;
     std::uint64_t data_hash_ = 0;
     std::vector<FenceLine> fences_;  // as last measured
-    std::unique_ptr<Adaptation> adaptation_;
-    std::int64_t version_ = 0;  // of the fences, in this run
+    std::int64_t version_ = 0;       // of the fences, in this run
 };
 
 //! The job with rank 0's plan, so that all ranks have the same one.
@@ -213,11 +213,11 @@ TrainerSetup TrainRun::make_setup() const {
             input_.compression.options.adapt == "on"
                 ? probed_codecs(input_.compression.options)
                 : std::vector<CodecChoice>(),
+            input_.trace,
             make_emulation()};
 }
 
 void TrainRun::add_fence_hooks(TrainerHooks& hooks) {
-    const CompressionOptions& options = input_.compression.options;
     hooks.on_fences = [this](std::int64_t step,
                              const std::vector<Fence>& fences) {
         job_.plan.fences = fences;
@@ -226,24 +226,12 @@ void TrainRun::add_fence_hooks(TrainerHooks& hooks) {
                 to_json(FenceChange{step, ++version_, fences}));
         }
     };
-    if (!is_root() || job_.plan.fences.empty()) {
-        return;
+    if (is_root()) {
+        hooks.adapt = make_adapt_hook(job_, input_);
     }
-    if (options.adapt == "on") {
-        adaptation_ = std::make_unique<Adaptation>(job_, options);
-        hooks.adapt = [this](std::int64_t,
-                             const std::vector<MeasuredError>& errors) {
-            return adaptation_->decide(job_.plan.fences, errors);
-        };
-    } else if (options.adapt == "replay") {
-        hooks.adapt = [changes = load_fence_changes(options.replay)](
-                          std::int64_t step, const std::vector<MeasuredError>&)
-            -> std::optional<std::vector<Fence>> {
-            const auto change = find_change(changes, step);
-            return change && change->step == step
-                       ? std::optional(change->fences)
-                       : std::nullopt;
-        };
+    if (role_.stage && !input_.trace.values.empty()) {
+        hooks.on_traced =
+            make_trace_hook(input_, job_, *role_.stage, start_step());
     }
 }
 

@@ -10,6 +10,7 @@
 #include "app/adaptation.hpp"
 #include "app/json_text.hpp"
 #include "app/model.hpp"
+#include "app/trace_files.hpp"
 
 namespace fusionllm {
 namespace {
@@ -173,6 +174,7 @@ Briefing make_briefing(const TrainArguments& arguments,
             }
         }
         adapt_fences(job, input, start_step);
+        check_trace(input, job);
         briefing.input = to_toml(input);
         briefing.plan = to_text(job.plan, job.graph);
     } catch (const InputError& error) {
