@@ -146,7 +146,10 @@ std::string to_text(const PlanReport& report,
                     const Job& job,
                     const Plan& plan) {
     std::string text = describe_groups(plan, job.model.network()) +
-                       "\norder  " + describe_order(plan) + "\n\n" +
+                       "\norder  " + describe_order(plan) + "\n" +
+                       (plan.recompute == Recompute::on
+                            ? "recompute  on: backward runs forward again\n\n"
+                            : "\n") +
                        to_table(report.stages) + "\n";
     if (!report.fences.empty()) {
         text += describe_fences(report.fences) + "\n";

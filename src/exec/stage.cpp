@@ -201,7 +201,6 @@ std::vector<at::Tensor> Stage::run_ops(
     }
     if (has_loss()) {
         loss = values_[graph_.signature().loss->get()];
-        last_loss_ = loss.detach();
     }
     const auto& output = graph_.signature().output;
     if (output && !context.is_training) {
@@ -216,20 +215,37 @@ std::vector<at::Tensor> Stage::forward(
     const std::vector<at::Tensor>& inputs,
     const std::vector<at::Tensor>& user_inputs) {
     InFlight flight;
+    flight.key = key;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
         flight.inputs.push_back(inputs[i].detach().requires_grad_(
             graph_.has_gradient(slice_.inputs[i])));
     }
+    run_forward(flight, user_inputs);
+    last_loss_ = flight.loss.defined() ? flight.loss.detach() : at::Tensor();
+    std::vector<at::Tensor> outputs = flight.outputs;
+    if (options_.recompute == Recompute::on) {
+        // Recorded all the same, and forgotten at once: without gradients some
+        // ops take other kernels, with other bits.
+        flight.user_inputs = user_inputs;
+        flight.outputs.clear();
+        flight.loss = at::Tensor();
+        for (at::Tensor& output : outputs) {
+            output = output.detach();
+        }
+    }
+    in_flight_.insert_or_assign(key.micro_batch, std::move(flight));
+    return outputs;
+}
+
+void Stage::run_forward(InFlight& flight,
+                        const std::vector<at::Tensor>& user_inputs) {
     OpContext context;
     context.device = options_.device;
     context.seed = options_.seed;
-    context.step = key.step;
-    context.micro_batch = key.micro_batch;
+    context.step = flight.key.step;
+    context.micro_batch = flight.key.micro_batch;
     context.fill_mask = &options_.fill_mask;
     flight.outputs = run_ops(context, flight.inputs, user_inputs, flight.loss);
-    std::vector<at::Tensor> outputs = flight.outputs;
-    in_flight_.insert_or_assign(key.micro_batch, std::move(flight));
-    return outputs;
 }
 
 std::vector<at::Tensor> Stage::backward(
@@ -237,6 +253,9 @@ std::vector<at::Tensor> Stage::backward(
     const auto flight = in_flight_.extract(micro_batch);
     FUSIONLLM_EXPECTS(!flight.empty());
     FUSIONLLM_EXPECTS(gradients.size() == slice_.outputs.size());
+    if (options_.recompute == Recompute::on) {
+        run_forward(flight.mapped(), flight.mapped().user_inputs);
+    }
     torch::autograd::variable_list roots;
     torch::autograd::variable_list root_gradients;
     for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -296,7 +315,9 @@ std::vector<at::Tensor> Stage::evaluate(
     context.is_training = false;
     context.fill_mask = &options_.fill_mask;
     at::Tensor loss;
-    return run_ops(context, inputs, user_inputs, loss);
+    auto outputs = run_ops(context, inputs, user_inputs, loss);
+    last_loss_ = loss;
+    return outputs;
 }
 
 }  // namespace fusionllm

@@ -65,10 +65,30 @@ CostModel::CostModel(const OpGraph& graph,
         kind_of_device_.push_back(device.kind);
     }
     add_parameters(graph);
+    add_inputs(graph);
     add_cuts(graph);
     add_values(graph);
     for (const DeviceKind& kind : kinds_) {
         add_kind(graph, workload, kind);
+    }
+}
+
+CostModel CostModel::with(Recompute recompute) const {
+    CostModel model = *this;
+    model.recompute_ = recompute;
+    return model;
+}
+
+void CostModel::add_inputs(const OpGraph& graph) {
+    inputs_before_.assign(graph.ops().size() + 1, 0);
+    for (const ValueId input : graph.signature().inputs) {
+        for (const OpId user : graph.users(input)) {
+            inputs_before_[user.get() + 1] +=
+                static_cast<double>(num_bytes(graph.value(input).type));
+        }
+    }
+    for (std::size_t i = 0; i < graph.ops().size(); ++i) {
+        inputs_before_[i + 1] += inputs_before_[i];
     }
 }
 
@@ -197,7 +217,9 @@ double CostModel::forward_s(DeviceId device, OpRange ops) const {
 
 double CostModel::backward_s(DeviceId device, OpRange ops) const {
     const KindSums& sums = sums_[kind_of_device_[device.get()]];
-    return difference(sums.backward_before, ops) +
+    const double again_s =
+        recompute_ == Recompute::on ? difference(sums.forward_before, ops) : 0;
+    return again_s + difference(sums.backward_before, ops) +
            (cuts_[ops.begin].backward_bytes + cuts_[ops.end].backward_bytes) /
                sums.copy_bytes_per_s;
 }
@@ -229,7 +251,8 @@ double CostModel::largest_output(OpRange ops) const {
 }
 
 double CostModel::fixed_memory_bytes(OpRange ops) const {
-    return kept_bytes(ops) - saved_bytes(ops) +
+    const double kept = kept_bytes(ops);
+    return (recompute_ == Recompute::on ? kept : kept - saved_bytes(ops)) +
            2 * (cuts_[ops.begin].forward_bytes + cuts_[ops.end].forward_bytes) +
            2 * largest_output(ops);
 }
@@ -243,8 +266,14 @@ double CostModel::kept_bytes(OpRange ops) const {
     return bytes + saved_bytes(ops);
 }
 
+double CostModel::in_flight_bytes(OpRange ops) const {
+    return recompute_ == Recompute::on ? cuts_[ops.begin].forward_bytes +
+                                             difference(inputs_before_, ops)
+                                       : saved_bytes(ops);
+}
+
 double CostModel::memory_bytes(OpRange ops, int in_flight) const {
-    return fixed_memory_bytes(ops) + in_flight * saved_bytes(ops);
+    return fixed_memory_bytes(ops) + in_flight * in_flight_bytes(ops);
 }
 
 int CostModel::max_in_flight(DeviceId device, OpRange ops) const {
@@ -253,11 +282,11 @@ int CostModel::max_in_flight(DeviceId device, OpRange ops) const {
         return no_limit;
     }
     const double room = memory - fixed_memory_bytes(ops);
-    const double saved = saved_bytes(ops);
+    const double one = in_flight_bytes(ops);
     if (room < 0) {
         return 0;
     }
-    return saved * no_limit <= room ? no_limit : static_cast<int>(room / saved);
+    return one * no_limit <= room ? no_limit : static_cast<int>(room / one);
 }
 
 std::int64_t CostModel::parameters(OpRange ops) const {

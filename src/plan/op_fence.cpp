@@ -213,11 +213,13 @@ void offer_baselines(const CostModel& model,
     const OpRange all{0, model.num_ops()};
     throw InputError(fmt::format(
         "the model does not fit the devices: its parameters, gradients and "
-        "optimizer state take {}, every micro-batch in flight up to {} more, "
+        "optimizer state take {}, {} up to {} more, "
         "and the {} devices have {} in all, not all of it usable by a "
         "contiguous cut; try more micro-batches (train.micro_batches, now {}), "
         "a smaller train.batch, or more or larger devices",
         format_bytes(model.kept_bytes(all) - model.saved_bytes(all)),
+        model.recompute() == Recompute::on ? "the micro-batch that computes"
+                                           : "every micro-batch in flight",
         format_bytes(model.saved_bytes(all)),
         model.num_devices(),
         format_bytes(memory_bytes),

@@ -43,6 +43,9 @@ std::string write_plan(const Plan& plan,
     if (!plan.in_flight.empty()) {
         text += fmt::format("in_flight {}\n", fmt::join(plan.in_flight, " "));
     }
+    if (plan.recompute == Recompute::on) {
+        text += "recompute on\n";
+    }
     for (const DeviceGroup& group : plan.groups) {
         text += fmt::format(
             "group {}{}\n", quote(group.name), write_devices(group.devices));
@@ -220,6 +223,8 @@ private:
             }
         } else if (key == "in_flight") {
             plan_.in_flight = line.numbers("a stage's micro-batches in flight");
+        } else if (key == "recompute") {
+            parse_recompute(line);
         } else {
             line.fail(fmt::format("a plan has no '{}'{}",
                                   key,
@@ -228,6 +233,7 @@ private:
                                                 "schedule",
                                                 "micro_batches",
                                                 "in_flight",
+                                                "recompute",
                                                 "group",
                                                 "stage",
                                                 "fence"})));
@@ -243,6 +249,14 @@ private:
                                   fmt::join(names, ", "),
                                   did_you_mean(plan_.schedule, names)));
         }
+    }
+
+    void parse_recompute(PlanLine& line) {
+        const std::string word = line.word("'on' or 'off'");
+        if (word != "on" && word != "off") {
+            line.fail(fmt::format("'{}' should be 'on' or 'off'", word));
+        }
+        plan_.recompute = word == "on" ? Recompute::on : Recompute::off;
     }
 
     void parse_stage(PlanLine& line) {

@@ -1,5 +1,7 @@
 #include "fusionllm/plan/stage_report.hpp"
 
+#include <algorithm>
+
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/units.hpp"
@@ -21,12 +23,20 @@ std::vector<std::string> make_row(const std::string& number,
             format_bytes(stage.send_bytes)};
 }
 
+//! Whether the device has the memory, or nobody knows.
+bool fits(const StageReport& stage, double memory_bytes) {
+    return stage.device_memory_bytes <= 0 ||
+           memory_bytes <= stage.device_memory_bytes;
+}
+
 }  // namespace
 
 std::vector<StageReport> report_stages(const Plan& plan,
                                        const OpGraph& graph,
-                                       const CostModel& model,
+                                       const CostModel& any_model,
                                        const Topology& topology) {
+    const CostModel model = any_model.with(plan.recompute);
+    const CostModel recomputed = any_model.with(Recompute::on);
     const Schedule schedule = make_schedule(plan);
     const StepCosts costs = model.step_costs(plan.placement, plan.fences);
     std::vector<StageReport> reports;
@@ -44,6 +54,8 @@ std::vector<StageReport> report_stages(const Plan& plan,
         report.flops = plan.micro_batches * model.flops(stage.ops);
         report.in_flight = in_flight;
         report.memory_bytes = model.memory_bytes(stage.ops, in_flight);
+        report.recomputed_memory_bytes =
+            recomputed.memory_bytes(stage.ops, in_flight);
         report.device_memory_bytes = topology.kind_of(device).memory_bytes;
         report.compute_s = plan.micro_batches * (costs.stages[s].forward_s +
                                                  costs.stages[s].backward_s);
@@ -55,20 +67,24 @@ std::vector<StageReport> report_stages(const Plan& plan,
 }
 
 std::string find_memory_problem(const std::vector<StageReport>& stages) {
+    const bool would_fit =
+        std::ranges::all_of(stages, [](const StageReport& stage) {
+            return fits(stage, stage.recomputed_memory_bytes);
+        });
     for (std::size_t s = 0; s < stages.size(); ++s) {
         const StageReport& stage = stages[s];
-        if (stage.device_memory_bytes > 0 &&
-            stage.memory_bytes > stage.device_memory_bytes) {
+        if (!fits(stage, stage.memory_bytes)) {
             return fmt::format(
                 "stage {} needs {} with {} micro-batches in flight, device "
                 "'{}' has {}; try the partition \"op_fence\", the schedule "
                 "\"1f1b\", more micro-batches (train.micro_batches), or a "
-                "smaller train.batch",
+                "smaller train.batch{}",
                 s,
                 format_bytes(stage.memory_bytes),
                 stage.in_flight,
                 stage.device,
-                format_bytes(stage.device_memory_bytes));
+                format_bytes(stage.device_memory_bytes),
+                would_fit ? "; it fits with train.recompute=on" : "");
         }
     }
     return "";

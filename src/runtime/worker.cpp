@@ -156,6 +156,7 @@ void Worker::make_stage(const StageSlice& slice,
     options.micro_batches = setup_.plan.micro_batches;
     options.fill_mask = fill_mask;
     options.check_ops = setup_.check_ops;
+    options.recompute = setup_.plan.recompute;
     FenceOptions fence_options;
     fence_options.seed = setup_.seed;
     fence_options.device = setup_.device;

@@ -264,6 +264,37 @@ Found find_best(const CostModel& model, const PlanRequest& request) {
     return found;
 }
 
+//! Whether recompute could make anything fit that else would not.
+bool is_memory_known(const CostModel& model) {
+    for (std::size_t d = 0; d < model.num_devices(); ++d) {
+        const DeviceId device(static_cast<std::uint32_t>(d));
+        if (model.kind_of(device).memory_bytes > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+//! The ways to keep activations that the request allows, the first one
+//! preferred.
+std::vector<Recompute> recomputes_of(const PlanRequest& request,
+                                     const CostModel& model) {
+    const auto& names = recompute_request_names();
+    FUSIONLLM_VALIDATE(
+        std::ranges::find(names, request.recompute) != names.end(),
+        "there is no recompute '{}' (known: {}){}",
+        request.recompute,
+        fmt::join(names, ", "),
+        did_you_mean(request.recompute, names));
+    if (request.recompute == "on") {
+        return {Recompute::on};
+    }
+    if (request.recompute == "auto" && is_memory_known(model)) {
+        return {Recompute::off, Recompute::on};
+    }
+    return {Recompute::off};
+}
+
 //! Why the one placement of a baseline does not fit.
 std::string explain(const OpGraph& graph,
                     const CostModel& model,
@@ -271,12 +302,37 @@ std::string explain(const OpGraph& graph,
                     const PlanRequest& request,
                     const Placement& placement) {
     const std::string schedule = request.schedule == "gpipe" ? "gpipe" : "1f1b";
-    const Plan plan = assemble_plan(
+    Plan plan = assemble_plan(
         graph, topology, placement, schedule, request.micro_batches, {});
+    plan.recompute = model.recompute();
     return find_memory_problem(report_stages(plan, graph, model, topology));
 }
 
+//! Why nothing fits, of the last way that was tried.
+[[noreturn]] void refuse(const OpGraph& graph,
+                         const CostModel& model,
+                         const Topology& topology,
+                         const PlanRequest& request,
+                         const Found& found) {
+    if (!found.problem) {
+        throw InputError(explain(
+            graph, model, topology, request, found.placements.all().front()));
+    }
+    const bool would_fit =
+        model.recompute() == Recompute::off && is_memory_known(model) &&
+        find_best(model.with(Recompute::on), request).best.step_s < infinity;
+    throw InputError(
+        fmt::format("{}{}",
+                    found.problem->what(),
+                    would_fit ? "; it fits with train.recompute=on" : ""));
+}
+
 }  // namespace
+
+const std::vector<std::string>& recompute_request_names() {
+    static const std::vector<std::string> names = {"off", "on", "auto"};
+    return names;
+}
 
 const std::vector<std::string>& schedule_request_names() {
     static const std::vector<std::string> names = {
@@ -285,7 +341,8 @@ const std::vector<std::string>& schedule_request_names() {
 }
 
 PlannedStep simulate_plan(const Plan& plan, const CostModel& model) {
-    PlannedStep step{plan, model.step_costs(plan.placement, plan.fences), {}};
+    const CostModel costs = model.with(plan.recompute);
+    PlannedStep step{plan, costs.step_costs(plan.placement, plan.fences), {}};
     step.timeline = simulate(make_schedule(plan), step.costs, model.network());
     return step;
 }
@@ -297,14 +354,19 @@ PlannedStep choose_plan(const OpGraph& graph,
     FUSIONLLM_VALIDATE(request.micro_batches >= 1,
                        "a step has {} micro-batches; it needs at least one",
                        request.micro_batches);
-    const Found found = find_best(model, request);
-    const Candidate& best = found.best;
-    if (best.step_s == infinity) {
-        if (found.problem) {
-            throw InputError(*found.problem);
+    Candidate best;
+    Recompute recompute = Recompute::off;
+    Found found;
+    for (const Recompute way : recomputes_of(request, model)) {
+        found = find_best(model.with(way), request);
+        if (found.best.step_s < best.step_s * least_gain) {
+            best = found.best;
+            recompute = way;
         }
-        throw InputError(explain(
-            graph, model, topology, request, found.placements.all().front()));
+    }
+    if (best.step_s == infinity) {
+        const Recompute last = recomputes_of(request, model).back();
+        refuse(graph, model.with(last), topology, request, found);
     }
     Plan plan = assemble_plan(graph,
                               topology,
@@ -312,6 +374,7 @@ PlannedStep choose_plan(const OpGraph& graph,
                               best.schedule.name,
                               request.micro_batches,
                               best.schedule.in_flight);
+    plan.recompute = recompute;
     plan.fences = best.fences;
     validate(plan.fences, graph);
     return simulate_plan(plan, model);

@@ -57,11 +57,18 @@ void fill_mask_by_loop(const at::Tensor& mask, std::uint64_t key, double p) {
 StageChain::StageChain(const OpGraph& graph,
                        const std::vector<std::size_t>& cuts,
                        int micro_batches)
+    : StageChain(graph, cuts, micro_batches, Recompute::off) {}
+
+StageChain::StageChain(const OpGraph& graph,
+                       const std::vector<std::size_t>& cuts,
+                       int micro_batches,
+                       Recompute recompute)
     : graph_(graph), micro_batches_(micro_batches) {
     StageOptions options;
     options.seed = chain_seed;
     options.micro_batches = micro_batches;
     options.fill_mask = fill_mask_by_loop;
+    options.recompute = recompute;
     std::size_t begin = 0;
     std::vector<std::size_t> ends = cuts;
     ends.push_back(graph.ops().size());

@@ -25,6 +25,10 @@ public:
     StageChain(const OpGraph& graph,
                const std::vector<std::size_t>& cuts,
                int micro_batches);
+    StageChain(const OpGraph& graph,
+               const std::vector<std::size_t>& cuts,
+               int micro_batches,
+               Recompute recompute);
 
     //! \param inputs of each micro-batch, by the graph's inputs
     ChainResult train(std::uint64_t step,

@@ -216,6 +216,22 @@ TEST_P(HardGraph, has_the_same_gradients_for_every_cut) {
     }
 }
 
+TEST_P(HardGraph, has_the_same_gradients_with_recompute) {
+    const OpGraph graph = GetParam().make();
+    const std::vector<std::vector<HostTensor>> inputs{
+        make_random_inputs(graph, 1)};
+    const ChainResult expected = StageChain(graph, {}, 1).train(0, inputs);
+
+    for (std::size_t cut = 0; cut < graph.ops().size(); ++cut) {
+        const std::vector<std::size_t> cuts(cut > 0 ? 1 : 0, cut);
+        const ChainResult actual =
+            StageChain(graph, cuts, 1, Recompute::on).train(0, inputs);
+
+        EXPECT_EQ(actual.loss, expected.loss);
+        EXPECT_TRUE(actual.gradients == expected.gradients) << "cut " << cut;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Graphs,
                          HardGraph,
                          testing::Values(Hard{"residual", make_residual},
@@ -290,7 +306,7 @@ TEST(Stage, forgets_a_micro_batch_after_its_backward) {
     EXPECT_EQ(x.use_count(), uses_before);
 }
 
-TEST(Stage, evaluates_without_dropout_and_gradients) {
+OpGraph make_dropout() {
     GraphBuilder builder("dropout");
     const TensorType type = f32({8, 8});
     const ValueId x = builder.add_input("x", type);
@@ -300,7 +316,67 @@ TEST(Stage, evaluates_without_dropout_and_gradients) {
         builder.add_op("mask", "fusionllm::dropout_mask", {y, 0.5}, type);
     const ValueId z = builder.add_op("z", "aten::mul.Tensor", {y, mask}, type);
     builder.set_output(z);
-    const OpGraph graph = with_loss(builder, z);
+    return with_loss(builder, z);
+}
+
+//! A stage of all ops that counts its masks, and sees whether the first one is
+//! still there.
+struct WatchedStage {
+    explicit WatchedStage(Recompute recompute)
+        : graph(make_dropout()),
+          slice(make_slice(graph, {0, graph.ops().size()})),
+          store(graph, slice.parameter_uses, 1, at::Device(at::kCPU)) {
+        StageOptions options;
+        options.recompute = recompute;
+        options.fill_mask =
+            [this](const at::Tensor& mask, std::uint64_t key, double p) {
+                fill_mask_by_loop(mask, key, p);
+                if (num_masks++ == 0) {
+                    first = mask.storage().getWeakStorageImpl();
+                }
+            };
+        stage.emplace(graph, slice, store, options);
+    }
+
+    OpGraph graph;
+    StageSlice slice;
+    ParameterStore store;
+    int num_masks = 0;
+    c10::weak_intrusive_ptr<c10::StorageImpl> first{
+        c10::intrusive_ptr<c10::StorageImpl>()};
+    std::optional<Stage> stage;
+};
+
+TEST(Stage, keeps_no_activations_with_recompute) {
+    for (const Recompute recompute : {Recompute::off, Recompute::on}) {
+        WatchedStage watched(recompute);
+        const bool is_on = recompute == Recompute::on;
+
+        watched.stage->forward({0, 0}, {}, {at::ones({8, 8})});
+        EXPECT_EQ(watched.first.expired(), is_on);
+        EXPECT_EQ(watched.num_masks, 1);
+        watched.stage->backward(0, {});
+
+        EXPECT_TRUE(watched.first.expired());
+        EXPECT_EQ(watched.num_masks, is_on ? 2 : 1);
+    }
+}
+
+TEST(Stage, reports_the_loss_of_the_last_forward_with_recompute) {
+    WatchedStage watched(Recompute::on);
+    Stage& stage = *watched.stage;
+    stage.forward({0, 0}, {}, {at::ones({8, 8})});
+    stage.forward({0, 1}, {}, {at::full({8, 8}, 3.0f)});
+    const double loss = stage.loss();
+
+    stage.backward(0, {});
+
+    EXPECT_GT(loss, 0);
+    EXPECT_EQ(stage.loss(), loss);
+}
+
+TEST(Stage, evaluates_without_dropout_and_gradients) {
+    const OpGraph graph = make_dropout();
     StageChain chain(graph, {}, 1);
     const at::Tensor input =
         from_host(make_random_inputs(graph, 1).front(), at::Device(at::kCPU));

@@ -42,6 +42,7 @@ TrainingResult train(const TrainingCase& training) {
                           training.partition,
                           training.schedule,
                           training.micro_batches);
+    plan.recompute = training.recompute;
     if (training.fences) {
         plan.fences = training.fences(graph);
     }

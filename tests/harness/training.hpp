@@ -19,6 +19,7 @@ struct TrainingCase {
     std::string schedule = "1f1b";
     std::string partition = "equal_ops";
     int micro_batches = 4;
+    Recompute recompute = Recompute::off;
     TrainOptions options;
     std::string device = "cpu";
     //! Put between a rank and the loopback transport, if given.

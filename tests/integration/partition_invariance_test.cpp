@@ -1,5 +1,5 @@
 // Law 1: losses, gradients (by their norm) and parameters are bitwise equal for
-// every number of stages, every partition and every schedule.
+// every number of stages, every partition, every schedule, and with recompute.
 
 #include <bit>
 
@@ -34,6 +34,7 @@ struct Way {
     int ranks;
     std::string schedule;
     std::string partition;
+    Recompute recompute = Recompute::off;
 };
 
 class PartitionInvariance : public testing::TestWithParam<Way> {};
@@ -44,30 +45,60 @@ TEST_P(PartitionInvariance, gives_the_bits_of_one_stage) {
     training.ranks = GetParam().ranks;
     training.schedule = GetParam().schedule;
     training.partition = GetParam().partition;
+    training.recompute = GetParam().recompute;
 
     const TrainingResult actual = train(training);
 
     expect_bitwise_equal(actual, expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways,
-                         PartitionInvariance,
-                         testing::Values(Way{1, "gpipe", "equal_ops"},
-                                         Way{2, "1f1b", "equal_ops"},
-                                         Way{2, "gpipe", "equal_flops"},
-                                         Way{3, "1f1b", "equal_flops"},
-                                         Way{3, "gpipe", "equal_ops"},
-                                         Way{4, "1f1b", "equal_ops"},
-                                         Way{4, "gpipe", "equal_flops"},
-                                         Way{7, "1f1b", "equal_ops"},
-                                         Way{7, "gpipe", "equal_ops"},
-                                         Way{7, "1f1b", "equal_flops"},
-                                         Way{48, "1f1b", "equal_ops"}),
-                         [](const auto& info) {
-                             return std::to_string(info.param.ranks) + "_" +
-                                    info.param.schedule + "_" +
-                                    info.param.partition;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Ways,
+    PartitionInvariance,
+    testing::Values(Way{1, "gpipe", "equal_ops"},
+                    Way{2, "1f1b", "equal_ops"},
+                    Way{2, "gpipe", "equal_flops"},
+                    Way{3, "1f1b", "equal_flops"},
+                    Way{3, "gpipe", "equal_ops"},
+                    Way{4, "1f1b", "equal_ops"},
+                    Way{4, "gpipe", "equal_flops"},
+                    Way{7, "1f1b", "equal_ops"},
+                    Way{7, "gpipe", "equal_ops"},
+                    Way{7, "1f1b", "equal_flops"},
+                    Way{48, "1f1b", "equal_ops"},
+                    Way{1, "gpipe", "equal_ops", Recompute::on},
+                    Way{3, "1f1b", "equal_flops", Recompute::on},
+                    Way{7, "gpipe", "equal_ops", Recompute::on}),
+    [](const auto& info) {
+        return std::to_string(info.param.ranks) + "_" + info.param.schedule +
+               "_" + info.param.partition +
+               (info.param.recompute == Recompute::on ? "_recompute" : "");
+    });
+
+TEST(PartitionInvariance, recompute_keeps_the_bits_between_fences) {
+    TrainingCase training = make_hard_case();
+    training.fences = [](const OpGraph& graph) {
+        std::vector<Fence> fences;
+        for (const std::size_t share : {1, 2, 3}) {
+            const std::size_t cut = share * graph.ops().size() / 4;
+            for (const ValueId value : compressible_values(graph, cut)) {
+                fences.push_back(
+                    {cut, value, parse_codec_choice("int4/int3s", 4)});
+            }
+        }
+        return fences;
+    };
+    const TrainingResult expected = train(training);
+    training.recompute = Recompute::on;
+    for (const int ranks : {1, 2, 3}) {
+        training.ranks = ranks;
+
+        const TrainingResult actual = train(training);
+
+        SCOPED_TRACE(ranks);
+        expect_bitwise_equal(actual, expected);
+    }
+}
 
 TEST(Training, learns_and_depends_on_the_seed) {
     TrainingCase training = make_hard_case();

@@ -204,6 +204,19 @@ TEST(PlanTextTest, keeps_the_depths) {
     EXPECT_EQ(parse_plan(text, "plan.txt"), plan);
 }
 
+TEST(PlanTextTest, keeps_recompute_and_has_no_line_without_it) {
+    Plan plan = make_small_plan(make_chain(10));
+    EXPECT_EQ(to_text(plan).find("recompute"), std::string::npos);
+    plan.recompute = Recompute::on;
+
+    const std::string text = to_text(plan);
+
+    EXPECT_NE(text.find("\nrecompute on\n"), std::string::npos) << text;
+    EXPECT_EQ(parse_plan(text, ""), plan);
+    plan.recompute = Recompute::off;
+    EXPECT_EQ(parse_plan(to_text(plan) + "recompute off\n", ""), plan);
+}
+
 TEST(PlanTextTest, keeps_a_list_of_devices_for_replicas_to_come) {
     Plan plan = make_small_plan(make_chain(10));
     plan.placement.stages[1].devices = {DeviceId(1), DeviceId(2)};

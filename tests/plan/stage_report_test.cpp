@@ -53,6 +53,62 @@ TEST(StageReportTest, memory_is_what_one_counts_by_hand) {
     EXPECT_EQ(stages[2].memory_bytes, 1 * 16 + 2 * message + 2 * output);
 }
 
+std::vector<StageReport> report_recomputed(const OpGraph& graph,
+                                           const Topology& topology,
+                                           int micro_batches) {
+    const Workload workload = estimate_workload(graph);
+    Plan plan = make_plan(
+        graph, workload, topology, "equal_ops", "1f1b", micro_batches);
+    plan.recompute = Recompute::on;
+    return report_stages(plan,
+                         graph,
+                         CostModel(graph, workload, topology, adamw_state),
+                         topology);
+}
+
+// As above, but a micro-batch in flight keeps its message, and only the one
+// that computes what its relus give.
+TEST(StageReportTest, recompute_keeps_what_came_in) {
+    const auto stages =
+        report_recomputed(make_chain(6), make_uniform_topology(3), 8);
+
+    const double parameter = 4 * (4 + 4 + 8);
+    const double message = 16 + header_bytes;
+    const double output = 16;
+    EXPECT_EQ(stages[0].memory_bytes,
+              parameter + 32 + 2 * message + 2 * output);
+    EXPECT_EQ(stages[1].memory_bytes,
+              32 + 2 * message + 4 * message + 2 * output);
+    EXPECT_EQ(stages[2].memory_bytes,
+              16 + 1 * message + 2 * message + 2 * output);
+}
+
+TEST(StageReportTest, recompute_keeps_the_inputs_of_the_graph) {
+    Gpt2Options options;
+    const auto memory = [&](int micro_batches) {
+        return report_recomputed(make_gpt2(options, 2),
+                                 make_uniform_topology(2),
+                                 micro_batches)
+            .front()
+            .memory_bytes;
+    };
+
+    // One more in flight: the tokens of two samples.
+    EXPECT_EQ(memory(2) - memory(1), 8.0 * 2 * options.context);
+}
+
+TEST(StageReportTest, recompute_computes_forward_twice) {
+    Topology topology = make_uniform_topology(3);
+    topology.kinds[0].flops_per_s = 4;
+    topology.kinds[0].memory_bandwidth_bytes_per_s = 0;
+
+    const auto once = report(make_chain(6), topology, "1f1b", 8);
+    const auto twice = report_recomputed(make_chain(6), topology, 8);
+
+    // A relu's forward takes as long as its backward.
+    EXPECT_DOUBLE_EQ(twice[1].compute_s, 1.5 * once[1].compute_s);
+}
+
 TEST(StageReportTest, gpipe_keeps_every_microbatch) {
     const auto stages =
         report(make_chain(6), make_uniform_topology(3), "gpipe", 8);
@@ -137,6 +193,20 @@ TEST(MemoryProblemTest, names_stage_device_and_both_sizes) {
 
     EXPECT_NE(problem.find("stage 1 needs 3.0"), std::string::npos) << problem;
     EXPECT_NE(problem.find("'local-1' has 2.0"), std::string::npos) << problem;
+}
+
+TEST(MemoryProblemTest, names_recompute_if_all_stages_fit_with_it) {
+    auto stages = report(make_chain(6), make_uniform_topology(3), "1f1b", 8);
+    for (StageReport& stage : stages) {
+        stage.device_memory_bytes = stage.memory_bytes - 1;
+        stage.recomputed_memory_bytes = stage.memory_bytes - 1;
+    }
+    const std::string advice = "it fits with train.recompute=on";
+    EXPECT_NE(find_memory_problem(stages).find(advice), std::string::npos);
+
+    ++stages[2].recomputed_memory_bytes;
+
+    EXPECT_EQ(find_memory_problem(stages).find(advice), std::string::npos);
 }
 
 TEST(StageTableTest, has_a_line_a_stage_a_head_and_a_sum) {

@@ -11,6 +11,7 @@
 
 #include "fusionllm/exec/op_runner.hpp"
 #include "fusionllm/exec/parameter_store.hpp"
+#include "fusionllm/graph/recompute.hpp"
 #include "fusionllm/graph/slice.hpp"
 
 namespace fusionllm {
@@ -22,6 +23,7 @@ struct StageOptions {
     int micro_batches = 1;  //!< of a step: the loss of each counts 1/this
     FillMask fill_mask;
     bool check_ops = false;  //!< look for non-finite numbers after each op
+    Recompute recompute = Recompute::off;
 };
 
 //! Which micro-batch runs, and how.
@@ -42,11 +44,16 @@ struct MicrobatchKey {
  * the stage's own users in descending op order: the order of summation of a
  * single process.
  *
+ * With recompute, forward keeps its inputs alone, and backward runs it again
+ * before it differentiates. What is random depends on the key, so both runs
+ * have the same bits.
+ *
  * All calls come from one thread.
  */
 class Stage {
 public:
-    //! \param parameters holds at least the slice's uses. Throws `InputError` if
+    //! \param parameters holds at least the slice's uses. Throws `InputError`
+    //! if
     //!        an op cannot run on this LibTorch.
     Stage(const OpGraph& graph,
           StageSlice slice,
@@ -94,8 +101,10 @@ public:
 
 private:
     struct InFlight {
-        std::vector<at::Tensor> inputs;   // leaves
-        std::vector<at::Tensor> outputs;  // by slice().outputs
+        MicrobatchKey key;
+        std::vector<at::Tensor> inputs;       // leaves
+        std::vector<at::Tensor> user_inputs;  // with recompute
+        std::vector<at::Tensor> outputs;      // by slice().outputs
         at::Tensor loss;
     };
 
@@ -107,6 +116,8 @@ private:
                                     const std::vector<at::Tensor>& inputs,
                                     const std::vector<at::Tensor>& user_inputs,
                                     at::Tensor& loss);
+    void run_forward(InFlight& flight,
+                     const std::vector<at::Tensor>& user_inputs);
     void check(const OpRunner& runner, const std::vector<at::Tensor>& outputs);
 
     const OpGraph& graph_;

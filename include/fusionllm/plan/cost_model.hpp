@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusionllm/cost/op_seconds.hpp"
+#include "fusionllm/graph/recompute.hpp"
 #include "fusionllm/graph/slice.hpp"
 #include "fusionllm/plan/codec_cost.hpp"
 #include "fusionllm/plan/plan.hpp"
@@ -46,6 +47,10 @@ public:
               const Topology& topology,
               double state_bytes);
 
+    //! The same for stages that recompute, or do not; a new model's do not.
+    CostModel with(Recompute recompute) const;
+    Recompute recompute() const { return recompute_; }
+
     std::size_t num_ops() const { return cuts_.size() - 1; }
     std::size_t num_devices() const { return kind_of_device_.size(); }
     const Network& network() const { return network_; }
@@ -67,7 +72,8 @@ public:
     double codec_s(DeviceId device, const CodecWork& work) const;
 
     //! Dense, of one micro-batch, decoding what comes in and encoding what goes
-    //! out included; what once a step costs is left out.
+    //! out included; what once a step costs is left out. With recompute,
+    //! backward has the ops of forward, too.
     double forward_s(DeviceId device, OpRange ops) const;
     double backward_s(DeviceId device, OpRange ops) const;
     //! The optimizer's update of the ops' parameters, once a step.
@@ -80,9 +86,13 @@ public:
      *     + in flight * saved bytes
      *     + two messages of the cut on either side (one travels, one is next)
      *     + twice the largest output (it and its gradient, while an op runs).
+     *
+     * With recompute only one micro-batch has saved bytes at a time; the others
+     * in flight have the values that came in: those of the cut before, and the
+     * graph's inputs (each counts once for each of its users).
      */
     double memory_bytes(OpRange ops, int in_flight) const;
-    //! The same without what a micro-batch keeps.
+    //! The same without what a micro-batch in flight keeps.
     double fixed_memory_bytes(OpRange ops) const;
     //! Parameters, a gradient a use, optimizer state, and what one micro-batch
     //! saves.
@@ -134,7 +144,10 @@ private:
     void add_kind(const OpGraph& graph,
                   const Workload& workload,
                   const DeviceKind& kind);
+    void add_inputs(const OpGraph& graph);
     double largest_output(OpRange ops) const;
+    //! What each micro-batch in flight keeps.
+    double in_flight_bytes(OpRange ops) const;
     const MatrixShape& shape_of_fence(const Fence& fence) const;
     void add_fence(const Placement& placement,
                    const Fence& fence,
@@ -149,6 +162,7 @@ private:
     std::vector<DeviceKind> kinds_;
     std::vector<std::uint32_t> kind_of_device_;
     double state_bytes_;
+    Recompute recompute_ = Recompute::off;
     std::vector<KindSums> sums_;            // by kind
     std::vector<CutCost> cuts_;             // by position, 0 to num_ops
     std::vector<CutValue> cut_values_;      // by position, then value
@@ -156,6 +170,7 @@ private:
     std::vector<MatrixShape> shapes_;
     std::vector<double> flops_before_;
     std::vector<double> saved_before_;
+    std::vector<double> inputs_before_;    // of the graph, once a use
     std::vector<double> elements_before_;  // parameters with a single use
     std::vector<double> bytes_before_;     // the same
     std::vector<SharedUses> shared_;       // parameters with several uses

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fusionllm/graph/recompute.hpp"
 #include "fusionllm/graph/slice.hpp"
 #include "fusionllm/plan/fence.hpp"
 #include "fusionllm/plan/schedule.hpp"
@@ -47,6 +48,7 @@ struct Plan {
     std::vector<int> in_flight;
     std::vector<DeviceGroup> groups;
     std::vector<Fence> fences;  //!< ascending (cut, value); the rest is dense
+    Recompute recompute = Recompute::off;  //!< of all stages
 
     friend bool operator==(const Plan&, const Plan&) = default;
 };
@@ -58,13 +60,15 @@ struct Plan {
  *     schedule 1f1b
  *     micro_batches 4
  *     in_flight 4 1
+ *     recompute on
  *     group "lyon" devices 0 1
  *     stage 0 ops 0 57 devices 0
  *     stage 1 ops 57 114 devices 1
  *     fence 57 value 91 int4/int3s
  *
  * A stage runs the ops from the first number up to, not including, the second
- * one. `#` starts a comment. `parse_plan(to_text(p), "") == p`.
+ * one. Without its line, recompute is off. `#` starts a comment.
+ * `parse_plan(to_text(p), "") == p`.
  */
 std::string to_text(const Plan& plan);
 //! The same, with the first and last op of every stage as a comment.

@@ -19,15 +19,16 @@ struct StageReport {
     double flops = 0;             //!< a step, forward and backward
     int in_flight = 0;            //!< micro-batches, at the peak
     double memory_bytes = 0;
-    double device_memory_bytes = 0;  //!< 0: not known
+    double recomputed_memory_bytes = 0;  //!< the same if it recomputed
+    double device_memory_bytes = 0;      //!< 0: not known
     double compute_s = 0;   //!< a step, on its device, encode and decode too
     double send_bytes = 0;  //!< to the next stage, a micro-batch
 
     friend bool operator==(const StageReport&, const StageReport&) = default;
 };
 
-//! One line a stage; memory is that of `CostModel::memory_bytes` with the
-//! schedule's peak in flight.
+//! One line a stage, with the plan's recompute; memory is that of
+//! `CostModel::memory_bytes` with the schedule's peak in flight.
 std::vector<StageReport> report_stages(const Plan& plan,
                                        const OpGraph& graph,
                                        const CostModel& model,

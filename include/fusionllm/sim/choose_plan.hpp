@@ -22,12 +22,16 @@ struct PlanRequest {
     std::uint64_t seed = 1;
     DeviceUse use = DeviceUse::any;  //!< of "op_fence"
     CompressionOptions compression{};
+    //! "off", "on", or "auto": where that makes it fit, or a shorter step.
+    std::string recompute = "off";
 
     friend bool operator==(const PlanRequest&, const PlanRequest&) = default;
 };
 
 //! The names that `PlanRequest::schedule` takes.
 const std::vector<std::string>& schedule_request_names();
+//! The names that `PlanRequest::recompute` takes.
+const std::vector<std::string>& recompute_request_names();
 
 //! A plan and the step that it promises.
 struct PlannedStep {
@@ -50,15 +54,20 @@ struct PlannedStep {
  * error is taken (`FenceRule::price`). Where the rule has a target, they are
  * dense if that is as fast, and compressed so far that latencies are hidden,
  * too, only if the step gains by it; up to 64 devices the plan is never slower
- * than the one without compression. Throws `InputError` for unknown names, and
- * when nothing fits: which stage needs what, and what to try.
+ * than the one without compression.
+ *
+ * With recompute "auto" the plan without recompute is taken unless the one with
+ * it promises a shorter step (memory may allow it more devices' work in flight,
+ * or fewer devices), or it alone fits. The model's own recompute is not looked
+ * at. Throws `InputError` for unknown names, and when nothing fits: which stage
+ * needs what, and what to try.
  */
 PlannedStep choose_plan(const OpGraph& graph,
                         const CostModel& model,
                         const Topology& topology,
                         const PlanRequest& request);
 
-//! The step that a given plan promises.
+//! The step that a given plan promises, with its recompute.
 PlannedStep simulate_plan(const Plan& plan, const CostModel& model);
 
 }  // namespace fusionllm
