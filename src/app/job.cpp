@@ -29,6 +29,22 @@ Plan load_plan(const RunInput& input) {
     return parse_plan(read_file(input.plan.file), input.plan.file.string());
 }
 
+/*!
+ * The plan's own recompute, unless the input wants more: "on", or "auto" where
+ * it does not fit else.
+ */
+Recompute choose_recompute(const RunInput& input,
+                           const Plan& plan,
+                           const Job& job) {
+    const bool fits =
+        find_memory_problem(
+            report_stages(plan, job.graph, job.model, job.topology))
+            .empty();
+    const bool is_wanted =
+        input.recompute == "on" || (input.recompute == "auto" && !fits);
+    return is_wanted ? Recompute::on : plan.recompute;
+}
+
 //! The fences of another plan for the same model.
 std::vector<Fence> load_fences(const RunInput& input, const OpGraph& graph) {
     const std::string file = input.compression.fences.string();
@@ -109,7 +125,8 @@ PlanRequest make_plan_request(const RunInput& input) {
                                                 : DeviceOrder::given,
             static_cast<std::uint64_t>(input.run.seed),
             is_described(input.topology.spec) ? DeviceUse::any : DeviceUse::all,
-            input.compression.options};
+            input.compression.options,
+            input.recompute};
 }
 
 PlannedStep plan_job(const RunInput& input, const Job& job) {
@@ -123,7 +140,7 @@ PlannedStep plan_job(const RunInput& input, const Job& job) {
         validate(planned.plan.fences, job.graph);
         return simulate_plan(planned.plan, job.model);
     }
-    const Plan plan = load_plan(input);
+    Plan plan = load_plan(input);
     FUSIONLLM_VALIDATE(
         plan.micro_batches == input.micro_batches,
         "plan '{}' has {} micro-batches, but train.micro_batches is {}; give "
@@ -132,6 +149,7 @@ PlannedStep plan_job(const RunInput& input, const Job& job) {
         plan.micro_batches,
         input.micro_batches);
     validate(plan, job.graph, job.topology.devices.size());
+    plan.recompute = choose_recompute(input, plan, job);
     const std::string problem = find_memory_problem(
         report_stages(plan, job.graph, job.model, job.topology));
     FUSIONLLM_VALIDATE(problem.empty(), "{}", problem);

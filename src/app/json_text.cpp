@@ -132,6 +132,7 @@ std::string to_json(const PlannedStep& step, const PlanReport& report) {
     json["bottleneck"] = report.bottleneck.name;
     json["bottleneck_share"] = report.bottleneck.share;
     json["schedule"] = plan.schedule;
+    json["recompute"] = plan.recompute == Recompute::on ? "on" : "off";
     json["micro_batches"] = plan.micro_batches;
     json["in_flight"] = plan.in_flight;
     json["groups"] = nlohmann::json::array();

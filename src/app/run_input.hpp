@@ -91,6 +91,7 @@ struct RunInput {
     TrainOptions train;  //!< [train] and [checkpoint]; seed, output from [run]
     std::int64_t micro_batches = 4;  //!< train.micro_batches; 0: choose
     std::string schedule = "1f1b";   //!< train.schedule
+    std::string recompute = "off";   //!< train.recompute
     TopologySection topology;
     PlanSection plan;
     //! Its rule is "none" without a section, "adaptive" in one that names none.

@@ -76,6 +76,10 @@ void visit_train(Input& input, Visitor& visitor) {
                 input.schedule,
                 Choices{{"1f1b", "1f1b_deep", "gpipe", "auto"}},
                 "Order of forwards and backwards; \"auto\": the fastest.");
+    visitor.key("recompute",
+                input.recompute,
+                Choices{{"off", "on", "auto"}},
+                "Activations a second time, to save memory; same numbers.");
     visit_optimizer(input, visitor);
     visit_learning_rate(input, visitor);
     visitor.key("evaluate_every",

@@ -133,6 +133,7 @@ Job TrainRun::make_briefed_job() const {
     Job job = make_job(input_, world_.size());
     job.plan = parse_plan(briefing_.plan, "rank 0's plan");
     validate(job.plan, job.graph, job.topology.devices.size());
+    job.model = job.model.with(job.plan.recompute);
     return job;
 }
 
