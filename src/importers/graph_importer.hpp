@@ -1,0 +1,33 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fusionllm/graph/op_graph.hpp"
+#include "fusionllm/importers/weight_source.hpp"
+
+#include "exported_program.hpp"
+
+namespace fusionllm::detail {
+
+struct ImportedGraph {
+    OpGraph graph;
+    std::map<std::string, std::string> shared_names;
+    std::vector<std::string> notes;
+};
+
+//! What `import_pt2` promises of its graph; `weights` by the model's names.
+ImportedGraph import_graph(
+    const std::string& name,
+    const ExportedProgram& program,
+    const std::map<std::string, WeightLocation>& weights);
+
+//! "aten::linear" and "" from "torch.ops.aten.linear.default"; throws
+//! `InputError` for what is no ATen operator.
+std::pair<std::string, std::string> split_target(const ExportedNode& node);
+
+//! Whether an op may return memory of what it is given.
+bool may_alias(const std::string& target);
+
+}  // namespace fusionllm::detail

@@ -1,0 +1,133 @@
+#include <optional>
+
+#include "fusionllm/importers/import.hpp"
+#include "fusionllm/importers/zip_archive.hpp"
+#include "fusionllm/util/error.hpp"
+
+#include "exported_program.hpp"
+#include "graph_importer.hpp"
+#include "unpickle.hpp"
+
+namespace fusionllm {
+namespace {
+
+using detail::StoredTensor;
+using detail::StoredTensors;
+using Locations = std::map<std::string, WeightLocation>;
+
+WeightLocation locate(const std::string& name,
+                      StoredTensor tensor,
+                      const ZipArchive& archive) {
+    const ZipEntry& entry = archive.find(tensor.storage);
+    const std::size_t element = size_bytes(tensor.type.dtype);
+    const auto stored = static_cast<std::int64_t>(entry.size / element);
+    if (tensor.storage_elements == 0) {
+        tensor.storage_elements = stored;
+    }
+    FUSIONLLM_VALIDATE(tensor.storage_elements <= stored,
+                       "the tensor '{}' of '{}' is cut short; save the model "
+                       "again",
+                       name,
+                       archive.file().string());
+    detail::check_stored(name, tensor);
+    return {tensor.type,
+            tensor.strides,
+            tensor.offset,
+            entry.offset,
+            entry.size,
+            entry.crc};
+}
+
+void check_byte_order(const ZipArchive& archive) {
+    FUSIONLLM_VALIDATE(
+        !archive.has("byteorder") || archive.read("byteorder") == "little",
+        "'{}' was saved on a machine with another order of bytes; save it on "
+        "one like this",
+        archive.file().string());
+}
+
+//! Tensors of an archive of torch.save inside the archive.
+void add_saved(const ZipArchive& archive,
+               const std::string& name,
+               Locations& locations) {
+    if (!archive.has(name)) {
+        return;
+    }
+    const ZipArchive inner = archive.open_inner(name);
+    check_byte_order(inner);
+    for (auto& [key, tensor] :
+         detail::unpickle_tensors(inner.read("data.pkl"))) {
+        locations.emplace(key, locate(key, tensor, inner));
+    }
+}
+
+//! Raw tensors of the newer layout.
+void add_raw(const ZipArchive& archive,
+             const std::string& folder,
+             const std::string& list,
+             Locations& locations) {
+    if (!archive.has(folder + list)) {
+        return;
+    }
+    for (auto& [key, tensor] :
+         detail::parse_weight_list(archive.read(folder + list), folder)) {
+        FUSIONLLM_VALIDATE(tensor.offset >= 0,
+                           "the tensor '{}' of '{}' is stored as a pickle of a "
+                           "special kind of tensor; make it a plain one before "
+                           "the export",
+                           key,
+                           archive.file().string());
+        locations.emplace(key, locate(key, tensor, archive));
+    }
+}
+
+//! "models/model.json" of the newer layout; none if it is not that.
+std::optional<std::string> find_model(const ZipArchive& archive) {
+    const std::string folder = "models/";
+    std::optional<std::string> found;
+    for (const auto& [name, entry] : archive.entries()) {
+        if (name.starts_with(folder) && name.ends_with(".json")) {
+            FUSIONLLM_VALIDATE(!found,
+                               "'{}' holds several models; save one alone",
+                               archive.file().string());
+            found = name.substr(folder.size(), name.size() - folder.size() - 5);
+        }
+    }
+    return found;
+}
+
+}  // namespace
+
+ImportedModel import_pt2(const std::filesystem::path& file) {
+    const ZipArchive archive(file);
+    Locations weights;
+    std::string json;
+    if (const auto model = find_model(archive)) {
+        check_byte_order(archive);
+        json = archive.read("models/" + *model + ".json");
+        add_raw(
+            archive, "data/weights/", *model + "_weights_config.json", weights);
+        add_raw(archive,
+                "data/constants/",
+                *model + "_constants_config.json",
+                weights);
+    } else {
+        FUSIONLLM_VALIDATE(
+            archive.has("serialized_exported_program.json"),
+            "'{}' is no archive of torch.export.save: it holds no graph. Make "
+            "one with torch.export.save(torch.export.export(model, inputs), "
+            "path)",
+            file.string());
+        json = archive.read("serialized_exported_program.json");
+        add_saved(archive, "serialized_state_dict.pt", weights);
+        add_saved(archive, "serialized_constants.pt", weights);
+    }
+    detail::ImportedGraph imported = detail::import_graph(
+        file.stem().string(), detail::parse_program(json), weights);
+    return {std::move(imported.graph),
+            WeightSource(file, std::move(weights)),
+            std::move(imported.shared_names),
+            std::move(imported.notes)};
+}
+
+}  // namespace fusionllm
