@@ -119,9 +119,9 @@ def most_telling():
         *[control(task, 2, restart) for restart in ("embedding", "zeros")
           for task in ("text", "k_hop")],
         hops(TOP_100), short("dense", "none"), hops(TOP_100, "one"),
-        short(TOP_100), short(TOP_100, "one"), hops("int4"),
-        control("short", 2, "embedding"), short("int4"),
-        hops(PCA_100), short(PCA_100), hops("dense", "none", 2), hops(TOP_16),
+        short(TOP_100), hops(PCA_100), hops("int4"), short(PCA_100),
+        short("int4"), short(TOP_100, "one"), control("short", 2, "embedding"),
+        hops("dense", "none", 2), hops(TOP_16),
         short(TOP_16), control("k_hop", 1, "embedding"), hops(PCA_32),
         short(PCA_100, "one"), hops(PCA_100, "one"), short("paper(48)"),
         hops("paper(48)"), short(TOP_100, "first"), short(TOP_100, "last"),
