@@ -1,7 +1,12 @@
 #include "fusionllm/sim/choose_plan.hpp"
 
+#include <cmath>
+#include <limits>
+
 #include <gtest/gtest.h>
 
+#include "fusionllm/graph/gpt2.hpp"
+#include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "../plan/fence_case.hpp"
@@ -13,6 +18,7 @@ namespace {
 //! A graph on devices, and all that a plan of it needs.
 struct PlanCase {
     OpGraph graph;
+    Workload workload;
     Topology topology;
     CostModel model;
 
@@ -34,7 +40,10 @@ PlanCase make_case(std::mt19937& random, const CaseShape& shape) {
         link.bandwidth_bytes_per_s /= 10;
     }
     CostModel model(graph, workload, topology, 8);
-    return {std::move(graph), std::move(topology), std::move(model)};
+    return {std::move(graph),
+            std::move(workload),
+            std::move(topology),
+            std::move(model)};
 }
 
 PlanRequest random_request(std::mt19937& random) {
@@ -123,6 +132,96 @@ TEST(ChoosePlanTest, plans_the_same_again) {
         EXPECT_EQ(once.plan, again.plan) << rule;
         EXPECT_EQ(once.timeline, again.timeline) << rule;
     }
+}
+
+double step_or_infinity(const PlanCase& step, const PlanRequest& request) {
+    try {
+        return step.step_s(request);
+    } catch (const InputError&) {
+        return std::numeric_limits<double>::infinity();
+    }
+}
+
+//! One whose activations fill its devices.
+PlanCase make_tight_case(std::mt19937& random) {
+    CaseShape shape;
+    shape.num_ops = 4 + static_cast<int>(random() % 8);
+    shape.num_devices = 2 + static_cast<int>(random() % 3);
+    PlanCase step = make_case(random, shape);
+    for (DeviceKind& kind : step.topology.kinds) {
+        kind.memory_bytes = 1e6 * static_cast<double>(1 + random() % 6);
+    }
+    step.model = CostModel(step.graph, step.workload, step.topology, 8);
+    return step;
+}
+
+TEST(ChoosePlanTest, recomputes_where_that_is_better_and_respects_memory) {
+    std::mt19937 random(12);
+    int num_only_recomputed = 0;
+    int num_faster = 0;
+    for (int trial = 0; trial < 60; ++trial) {
+        const PlanCase step = make_tight_case(random);
+        PlanRequest request = random_request(random);
+        request.schedule = trial % 2 == 0 ? "1f1b" : "gpipe";
+        const double off_s = step_or_infinity(step, request);
+        request.recompute = "on";
+        const double on_s = step_or_infinity(step, request);
+
+        request.recompute = "auto";
+        const double auto_s = step_or_infinity(step, request);
+
+        EXPECT_EQ(auto_s, on_s < off_s * (1 - 1e-9) ? on_s : off_s);
+        num_only_recomputed += std::isinf(off_s) && std::isfinite(on_s) ? 1 : 0;
+        num_faster += std::isfinite(off_s) && on_s < 0.98 * off_s ? 1 : 0;
+        if (std::isfinite(auto_s)) {
+            const Plan plan =
+                choose_plan(step.graph, step.model, step.topology, request)
+                    .plan;
+            EXPECT_EQ(plan.recompute,
+                      on_s < off_s ? Recompute::on : Recompute::off);
+            EXPECT_EQ(find_memory_problem(report_stages(
+                          plan, step.graph, step.model, step.topology)),
+                      "");
+        }
+    }
+    EXPECT_GE(num_only_recomputed, 3);
+    EXPECT_GE(num_faster, 3);
+}
+
+//! GPT-2 medium on four devices of 11 GiB, which its activations fill.
+PlanCase make_large_case() {
+    OpGraph graph = make_gpt2(published_gpt2("gpt2-medium"), 2);
+    Topology topology = make_uniform_topology(4);
+    topology.kinds.front().memory_bytes = 11.0 * (1 << 30);
+    Workload workload = estimate_workload(graph);
+    CostModel model(graph, workload, topology, 8);
+    return {std::move(graph),
+            std::move(workload),
+            std::move(topology),
+            std::move(model)};
+}
+
+TEST(ChoosePlanTest, a_model_that_does_not_fit_fits_with_recompute) {
+    const PlanCase large = make_large_case();
+    PlanRequest request;
+    request.schedule = "gpipe";
+    request.micro_batches = 16;
+    std::string problem;
+    try {
+        large.step_s(request);
+    } catch (const InputError& error) {
+        problem = error.what();
+    }
+    EXPECT_NE(problem.find("it fits with train.recompute=on"),
+              std::string::npos)
+        << "says: " << problem;
+
+    request.recompute = "auto";
+    const PlannedStep step =
+        choose_plan(large.graph, large.model, large.topology, request);
+
+    EXPECT_EQ(step.plan.recompute, Recompute::on);
+    EXPECT_EQ(simulate_plan(step.plan, large.model).timeline, step.timeline);
 }
 
 TEST(ChoosePlanTest, simulates_the_fences_that_a_plan_has) {
