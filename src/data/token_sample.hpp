@@ -36,7 +36,8 @@ std::vector<HostTensor> make_token_sample(std::size_t context,
     return sample;
 }
 
-//! Throws `InputError` for a context or a fraction that makes no sense.
+//! Throw `InputError` for a context or a fraction that makes no sense.
+void check_fraction(double validation_fraction);
 void check_split(std::size_t context, double validation_fraction);
 
 }  // namespace fusionllm::detail

@@ -18,6 +18,13 @@ public:
     virtual ~Dataset() = default;
     virtual std::size_t size() const = 0;
     virtual std::vector<HostTensor> get(std::size_t index) const = 0;
+    //! The sample as it is in one pass over the data, where each has its own
+    //! (images that are cropped at random): a function of these two alone.
+    virtual std::vector<HostTensor> get_in_epoch(std::size_t index,
+                                                 std::uint64_t epoch) const {
+        static_cast<void>(epoch);
+        return get(index);
+    }
     //! Equal on all ranks that read the same data.
     virtual std::uint64_t content_hash() const = 0;
 };
