@@ -51,6 +51,7 @@ struct CommandLine {
     InputArguments validate;
     GenerateArguments generate;
     CalibrateArguments calibrate;
+    TokenizeArguments tokenize;
     int np = 0;
     std::function<int(int&, char**&)> run;
 
@@ -86,6 +87,7 @@ struct CommandLine {
         add_simulate();
         add_generate();
         add_calibrate();
+        add_tokenize();
         CLI::App* command =
             app.add_subcommand("validate", "check an input file; run nothing");
         add_input(*command, validate);
@@ -207,6 +209,36 @@ struct CommandLine {
             ->capture_default_str();
         command->callback(
             [this] { run_once([this] { return run_calibrate(calibrate); }); });
+    }
+
+    void add_tokenize() {
+        CLI::App* command = app.add_subcommand(
+            "tokenize", "turn texts into a file of tokens, to train on");
+        command->add_option("TEXT", tokenize.texts, "text files or folders")
+            ->required();
+        command
+            ->add_option(
+                "-o,--output", tokenize.output, "write the tokens here")
+            ->required()
+            ->type_name("FILE");
+        command->add_option("--tokenizer", tokenize.tokenizer, "gpt2 or bytes")
+            ->check(CLI::IsMember({"gpt2", "bytes"}))
+            ->capture_default_str();
+        command
+            ->add_option("--vocabulary-file",
+                         tokenize.vocabulary_file,
+                         "of gpt2: its encoder.json")
+            ->type_name("FILE");
+        command
+            ->add_option(
+                "--merges-file", tokenize.merges_file, "of gpt2: its vocab.bpe")
+            ->type_name("FILE");
+        command->add_flag_callback(
+            "--end-of-text",
+            [this] { tokenize.end = TextEnd::end_of_text; },
+            "put <|endoftext|> behind every file");
+        command->callback(
+            [this] { run_once([this] { return run_tokenize(tokenize); }); });
     }
 };
 

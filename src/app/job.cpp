@@ -185,23 +185,4 @@ RunInput choose_micro_batches(RunInput input, std::optional<int> num_ranks) {
     return input;
 }
 
-DatasetSplit load_data(const RunInput& input) {
-    const auto context = static_cast<std::size_t>(input.model.context);
-    if (input.data.kind == "synthetic") {
-        return make_synthetic_dataset(
-            static_cast<std::uint64_t>(input.run.seed),
-            context,
-            static_cast<std::size_t>(input.model.vocabulary),
-            input.data.validation_fraction);
-    }
-    if (input.data.kind == "k_hop") {
-        return make_k_hop_dataset(static_cast<std::uint64_t>(input.run.seed),
-                                  context,
-                                  input.data.k_hop,
-                                  input.data.validation_fraction);
-    }
-    return make_text_dataset(
-        input.data.path, context, input.data.validation_fraction);
-}
-
 }  // namespace fusionllm

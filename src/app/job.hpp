@@ -5,10 +5,10 @@
 #include <string>
 
 #include "fusionllm/cost/workload.hpp"
-#include "fusionllm/data/text.hpp"
 #include "fusionllm/plan/cost_model.hpp"
 #include "fusionllm/sim/choose_plan.hpp"
 
+#include "app/load_data.hpp"
 #include "app/run_input.hpp"
 
 namespace fusionllm {
@@ -44,8 +44,5 @@ PlanRequest make_plan_request(const RunInput& input);
  * not fit the job, or a stage its device.
  */
 PlannedStep plan_job(const RunInput& input, const Job& job);
-
-//! Reads the files, or makes the data up.
-DatasetSplit load_data(const RunInput& input);
 
 }  // namespace fusionllm

@@ -29,9 +29,12 @@ struct RunSection {
 
 //! [data]
 struct DataSection {
-    std::string kind = "text";  //!< "text", "synthetic" or "k_hop"
+    //! "text", "tokens", "synthetic" or "k_hop"
+    std::string kind = "text";
     std::vector<std::filesystem::path> path;
-    std::string tokenizer = "bytes";
+    std::string tokenizer = "bytes";        //!< or "gpt2"
+    std::filesystem::path vocabulary_file;  //!< of tokenizer "gpt2"
+    std::filesystem::path merges_file;      //!< of tokenizer "gpt2"
     double validation_fraction = 0.1;
     bool shuffle = true;
     KHopOptions k_hop;  //!< of kind "k_hop"

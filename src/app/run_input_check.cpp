@@ -80,7 +80,8 @@ void check_gpt2(const RunInput& input, const FindPlace& place) {
         model.heads,
         nearest_multiples(model.width, model.heads));
     FUSIONLLM_VALIDATE(
-        input.data.kind != "text" || model.vocabulary >= 256,
+        input.data.kind != "text" || input.data.tokenizer != "bytes" ||
+            model.vocabulary >= 256,
         "{}: vocabulary = {} in [model] is too small for tokenizer = "
         "\"bytes\", which makes 256 different tokens; set it to 256 or more",
         place("model", "vocabulary"),
@@ -128,14 +129,36 @@ void check_k_hop(const RunInput& input, const FindPlace& place) {
         2 * symbols);
 }
 
+bool reads_files(const DataSection& data) {
+    return data.kind == "text" || data.kind == "tokens";
+}
+
+//! The files of a tokenizer are given where it needs them.
+void check_tokenizer(const DataSection& data, const FindPlace& place) {
+    const auto check = [&](const char* key,
+                           const std::filesystem::path& file,
+                           const char* example) {
+        FUSIONLLM_VALIDATE(data.tokenizer != "gpt2" || !file.empty(),
+                           "{}: '{}' in [data] is missing for tokenizer = "
+                           "\"gpt2\"; name its {}",
+                           place("data", key),
+                           key,
+                           example);
+    };
+    check("vocabulary_file", data.vocabulary_file, "encoder.json");
+    check("merges_file", data.merges_file, "vocab.bpe");
+}
+
 void check_data(const RunInput& input, const FindPlace& place) {
     const DataSection& data = input.data;
     FUSIONLLM_VALIDATE(
-        input.model_kind == "resnet" || data.kind != "text" ||
+        input.model_kind == "resnet" || !reads_files(data) ||
             !data.path.empty(),
-        "{}: 'path' in [data] is missing; name text files or folders, or set "
-        "kind = \"synthetic\"",
-        place("data", "path"));
+        "{}: 'path' in [data] is missing; name {}, or set kind = "
+        "\"synthetic\"",
+        place("data", "path"),
+        data.kind == "text" ? "text files or folders" : "files of tokens");
+    check_tokenizer(data, place);
     if (input.model_kind != "resnet" && data.kind == "k_hop") {
         check_k_hop(input, place);
     }
@@ -221,11 +244,14 @@ void check_run_input(const RunInput& input, const FindPlace& place) {
 }
 
 void check_files(const RunInput& input, const FindPlace& place) {
-    if (input.data.kind == "text") {
-        for (const auto& path : input.data.path) {
+    const DataSection& data = input.data;
+    if (reads_files(data)) {
+        for (const auto& path : data.path) {
             check_file(path, "data", "path", place);
         }
     }
+    check_file(data.vocabulary_file, "data", "vocabulary_file", place);
+    check_file(data.merges_file, "data", "merges_file", place);
     check_file(input.plan.file, "plan", "file", place);
     check_file(input.compression.fences, "compression", "fences", place);
     check_file(

@@ -83,16 +83,25 @@ void visit_data(Input& input, Visitor& visitor) {
     visitor.section("data", "What it is trained on.");
     visitor.key("kind",
                 data.kind,
-                Choices{{"text", "synthetic", "k_hop"}},
-                "\"text\" files, or made up: \"synthetic\" or \"k_hop\".");
+                Choices{{"text", "tokens", "synthetic", "k_hop"}},
+                "\"text\" or \"tokens\" in files, or made up: \"synthetic\" "
+                "or \"k_hop\".");
     visitor.key("path",
                 data.path,
                 Any{},
-                "Files or folders of text, relative to this file.");
+                "Files (of text folders, too), relative to this file.");
     visitor.key("tokenizer",
                 data.tokenizer,
-                Choices{{"bytes"}},
-                "How text becomes tokens: \"bytes\".");
+                Choices{{"bytes", "gpt2"}},
+                "How text becomes tokens: \"bytes\" or \"gpt2\".");
+    visitor.key("vocabulary_file",
+                data.vocabulary_file,
+                Any{},
+                "Of tokenizer gpt2: its encoder.json.");
+    visitor.key("merges_file",
+                data.merges_file,
+                Any{},
+                "Of tokenizer gpt2: its vocab.bpe.");
     visitor.key("validation_fraction",
                 data.validation_fraction,
                 below_one,

@@ -142,6 +142,15 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
          "inputs/x.toml:4: vocabulary = 255 in [model] is too small for "
          "tokenizer = \"bytes\", which makes 256 different tokens; set it to "
          "256 or more"},
+        {"[data]\nkind = 'tokens'",
+         "inputs/x.toml: 'path' in [data] is missing; name files of tokens, or "
+         "set kind = \"synthetic\""},
+        {"[data]\ntokenizer = 'gpt2'\npath = 'a'\nmerges_file = 'b'",
+         "inputs/x.toml: 'vocabulary_file' in [data] is missing for tokenizer "
+         "= \"gpt2\"; name its encoder.json"},
+        {"[data]\ntokenizer = 'gpt2'\npath = 'a'\nvocabulary_file = 'b'",
+         "inputs/x.toml: 'merges_file' in [data] is missing for tokenizer = "
+         "\"gpt2\"; name its vocab.bpe"},
         {"[data]\nkind = 'k_hop'\nsymbols = 4\nhops = 4",
          "inputs/x.toml:4: hops = 4 in [data] is too many for symbols = 4: so "
          "many lead back to the start; give at most 3, or more symbols"},
@@ -310,6 +319,18 @@ TEST_F(RunInputFilesTest, missing_text_is_named_with_its_absolute_path) {
     EXPECT_EQ(error_of_file("[data]\npath = ['sub/../text']\n"),
               file_.string() + ":2: 'path' in [data] names '" +
                   (folder_.path() / "text").string() +
+                  "', which does not exist; paths are relative to the input "
+                  "file");
+}
+
+TEST_F(RunInputFilesTest, missing_files_of_a_tokenizer_are_named) {
+    write_file(folder_.path() / "a", "text");
+    write_file(folder_.path() / "b", "{}");
+
+    EXPECT_EQ(error_of_file("[data]\npath = 'a'\ntokenizer = 'gpt2'\n"
+                            "vocabulary_file = 'b'\nmerges_file = 'c'\n"),
+              file_.string() + ":5: 'merges_file' in [data] names '" +
+                  (folder_.path() / "c").string() +
                   "', which does not exist; paths are relative to the input "
                   "file");
 }

@@ -48,10 +48,26 @@ class CommandsTest(harness.ProgramTest):
         for name in ("FusionLLM", "LibTorch", "BLAS", "Kokkos", "HDF5", "MPI"):
             self.assertRegex(result.stdout, rf"(?m)^{name} +\S")
 
+    def test_tokenized_text_is_trained_on_like_the_text(self):
+        text = self.folder / "text.txt"
+        text.write_text("It is written, and it is read.\n" * 20)
+        result = self.run_program("tokenize", text, "-o",
+                                  self.folder / "text.bin",
+                                  "--tokenizer", "bytes")
+        self.assertIn("620 tokens of 1 files", result.stdout)
+
+        for kind, file in (("text", "text.txt"), ("tokens", "text.bin")):
+            self.train(kind, "--set", "train.steps=2",
+                       "--set", f"data.kind={kind}",
+                       "--set", f"data.path={self.folder / file}",
+                       "--set", "data.validation_fraction=0.5")
+
+        self.assert_same_run("text", "tokens", 2)
+
     def test_help_names_the_commands(self):
         result = self.run_program("--help")
 
-        for name in ("train", "plan", "validate", "generate"):
+        for name in ("train", "plan", "validate", "generate", "tokenize"):
             self.assertIn(name, result.stdout)
 
     def test_no_command_besides_train_initialises_mpi(self):

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "fusionllm/data/token_files.hpp"
+
 #include "app/output_folder.hpp"
 
 namespace fusionllm {
@@ -52,6 +54,16 @@ struct CalibrateArguments {
     int repeats = 10;
 };
 
+//! `fusionllm tokenize`
+struct TokenizeArguments {
+    std::vector<std::filesystem::path> texts;  //!< files or folders
+    std::filesystem::path output;
+    std::string tokenizer = "gpt2";  //!< or "bytes"
+    std::filesystem::path vocabulary_file;
+    std::filesystem::path merges_file;
+    TextEnd end = TextEnd::nothing;
+};
+
 // Each returns the exit status, or throws: `InputError` means status 2.
 
 //! Collective over the ranks that mpirun started, or one rank without it.
@@ -61,5 +73,6 @@ int run_simulate(const PlanArguments& arguments);
 int run_validate(const InputArguments& arguments);
 int run_generate(const GenerateArguments& arguments);
 int run_calibrate(const CalibrateArguments& arguments);
+int run_tokenize(const TokenizeArguments& arguments);
 
 }  // namespace fusionllm
