@@ -248,8 +248,16 @@ class Sweep:
                    for cell in finished]
         slow = {(cell.task, cell.label, cell.fences): self.slow_seconds(cell)
                 for cell in finished}
-        missing = [cell.name for cell in cells if cell not in finished]
-        convergence_report.write(results, missing, slow, folder)
+        missing = [cell for cell in cells if cell not in finished]
+        begun = []
+        for cell in missing:
+            curve = train_curve(read_metrics(self.place(cell)))
+            if curve:
+                begun.append({"task": cell.task, "name": cell.name,
+                              "steps": cell.steps(self.steps),
+                              "train_curve": curve})
+        convergence_report.write(results, begun, [
+            cell.name for cell in missing], slow, folder)
 
     def settings(self, cell):
         task = TASKS[cell.task]
@@ -370,11 +378,15 @@ def result(cell, rows):
         "seconds": sum(row["step_s"] for row in rows),
         "curve": [(row["step"], row["validation_loss"]) for row in rows
                   if "validation_loss" in row],
-        # Means of 25 steps.
-        "train_curve": [(rows[end - 1]["step"], statistics.mean(
-            row["loss"] for row in rows[end - 25:end]))
-            for end in range(25, len(rows) + 1, 25)],
+        "train_curve": train_curve(rows),
     }
+
+
+def train_curve(rows):
+    """Training loss, means of 25 steps."""
+    return [(rows[end - 1]["step"],
+             statistics.mean(row["loss"] for row in rows[end - 25:end]))
+            for end in range(25, len(rows) + 1, 25)]
 
 
 def main():

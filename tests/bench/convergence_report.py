@@ -1,8 +1,10 @@
 """Tables and plots of the cells that convergence.py has finished.
 
-`write(results, missing, slow_seconds, folder)`: a result is what
-convergence.result makes of a cell; `slow_seconds[task, label, fences]` the
-predicted seconds a step over slow links. The gap of a result is its validation
+`write(results, begun, missing, slow_seconds, folder)`: a result is what
+convergence.result makes of a cell; `begun` has what there is of unfinished
+cells, `missing` the names of all that are not finished;
+`slow_seconds[task, label, fences]` is the predicted time of a step over slow
+links. The gap of a result is its validation
 loss less that of the dense result of its task and seed (of the mean of all
 seeds where that one is missing).
 """
@@ -118,19 +120,22 @@ def control_sentence(task, rows):
         return f"{task}: no control has been run, so nothing is proven."
     share, label = min(gaps)
     if share < 0.1:
-        return (f"{task}: the best control ({label}) is only "
-                f"{100 * share:.1f}% worse than dense. Below 10%, this task "
-                f"proves nothing: it cannot tell whether what crosses the "
-                f"fences matters.")
+        size = f"{100 * abs(share):.1f}% {'better' if share < 0 else 'worse'}"
+        return (f"{task}: the best control ({label}) is {size} than dense. "
+                f"Short of 10% worse, this task proves nothing: it cannot tell "
+                f"whether what crosses the fences matters.")
     return (f"{task}: the best control ({label}) is {100 * share:.1f}% worse "
             f"than dense.")
 
 
-def best_at(rows, ratio, most):
-    """Least gap with all fences at byte ratios from `ratio`, below `most`."""
-    rows = [row for row in rows if row["fences"] == "all" and is_codec(row)
-            and ratio <= row["byte_ratio"] < most]
-    return min(rows, key=lambda row: row["gap"], default=None)
+def best_at(rows, fences, ratio, gap):
+    """Least gap at a byte ratio from `ratio`, as a share of dense; None where
+    nothing near was run and what was run further out is above `gap`."""
+    rows = [row for row in rows if row["fences"] == fences and is_codec(row)
+            and row["byte_ratio"] >= ratio]
+    near = [row for row in rows if row["byte_ratio"] < 1.9 * ratio]
+    kept = [row for row in rows if row["share"] <= gap]
+    return min(kept or near, key=lambda row: row["gap"], default=None)
 
 
 def front_table(rows):
@@ -138,7 +143,7 @@ def front_table(rows):
     lines = ["| study: byte ratio | codec | gap of dense | ours: byte ratio | "
              "codec | gap of dense |", "|--:|---|--:|--:|---|--:|"]
     for ratio, codec, gap in STUDY:
-        ours = best_at(rows, 0.93 * ratio, float("inf"))
+        ours = best_at(rows, "all", 0.93 * ratio, gap / STUDY_DENSE)
         cells = "| not run | |" if ours is None else (
             f"{ours['byte_ratio']:.1f} | {ours['label']} | "
             f"{percent(ours['share'])} |")
@@ -154,9 +159,7 @@ def wanted_table(by_task):
         for ratio, gap in WANTED:
             cells = []
             for rows in by_task.values():
-                fit = [row for row in rows if row["fences"] == fences
-                       and is_codec(row) and row["byte_ratio"] >= ratio]
-                best = min(fit, key=lambda row: row["gap"], default=None)
+                best = best_at(rows, fences, ratio, gap * factor)
                 if best is None:
                     cells.append("not run")
                     continue
@@ -169,6 +172,21 @@ def wanted_table(by_task):
     return lines
 
 
+def begun_table(begun, results):
+    """How far unfinished cells are, beside dense at the same step."""
+    dense = {row["task"]: dict(row["train_curve"]) for row in results
+             if row["label"] == "dense" and row["seed"] == 1}
+    lines = ["| cell | step | training loss | of dense at that step |",
+             "|---|--:|--:|--:|"]
+    for cell in begun:
+        step, loss = cell["train_curve"][-1]
+        base = dense.get(cell["task"], {}).get(step)
+        lines.append(f"| `{cell['name']}` | {step} of {cell['steps']} | "
+                     f"{loss:.4f} | "
+                     f"{'' if base is None else f'{base:.4f}'} |")
+    return lines
+
+
 def write_csv(rows, path):
     keys = ["task", "label", "fences", "seed", "steps", "byte_ratio", "loss",
             "gap", "share", "loss_codec_off", "gap_off", "seconds"]
@@ -178,7 +196,7 @@ def write_csv(rows, path):
         writer.writerows(rows)
 
 
-def write(results, missing, slow_seconds, folder):
+def write(results, begun, missing, slow_seconds, folder):
     folder.mkdir(parents=True, exist_ok=True)
     rows = with_gaps(results)
     write_csv(rows, folder / "results.csv")
@@ -194,7 +212,8 @@ def write(results, missing, slow_seconds, folder):
             lines += [f"### {task} beside the study", "",
                       *front_table(by_task[task]), ""]
     lines += ["### What is wanted", "", *wanted_table(by_task), "",
-              "### Not run", "", ", ".join(f"`{name}`" for name in missing)
+              "### Begun", "", *begun_table(begun, rows), "",
+              "### Not finished", "", ", ".join(f"`{name}`" for name in missing)
               or "All cells are there.", ""]
     (folder / "convergence.md").write_text("\n".join(lines))
     try:

@@ -110,6 +110,24 @@ class Verdicts(unittest.TestCase):
         self.assertIn("missed: +0.8% at 7.6x, int4", table[5])
         self.assertIn("not run", table[3])
 
+    def test_what_was_only_run_far_beyond_a_ratio_says_nothing_of_it(self):
+        rows = self.rows(result("dense", 2.0),
+                         result("paper", 3.0, fences="all", byte_ratio=100))
+
+        table = convergence_report.wanted_table({"text": rows})
+
+        self.assertIn("not run", table[2])
+        self.assertIn("missed", table[4])
+
+    def test_a_better_codec_further_out_keeps_a_ratio(self):
+        rows = self.rows(result("dense", 2.0),
+                         result("int4", 2.1, fences="all", byte_ratio=7.6),
+                         result("pca", 2.01, fences="all", byte_ratio=100))
+
+        table = convergence_report.wanted_table({"text": rows})
+
+        self.assertIn("kept: +0.5% at 100.0x, pca", table[2])
+
 
 if __name__ == "__main__":
     unittest.main()
