@@ -1,6 +1,7 @@
 #include "call.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "fusionllm/util/error.hpp"
 
@@ -56,6 +57,12 @@ Argument fit(const Argument& given, const OperatorArgument& wanted) {
     const auto* number = std::get_if<std::int64_t>(&given);
     if (wanted.kind == Kind::integers && number != nullptr) {
         return std::vector<std::int64_t>(1, *number);
+    }
+    const auto* real = std::get_if<double>(&given);
+    constexpr double max_exact = 0x1p53;
+    if (wanted.kind == Kind::integer && real != nullptr &&
+        std::abs(*real) < max_exact && std::trunc(*real) == *real) {
+        return static_cast<std::int64_t>(*real);
     }
     return given;
 }
@@ -115,6 +122,14 @@ Call with_portable_target(Call call) {
         if (call.target == from) {
             call.target = to;
             call.overload = to == "aten::softmax" ? "int" : "";
+        }
+    }
+    // LibTorch 1.13 wants these to be given.
+    if (call.overload == "correction") {
+        for (const char* name : {"dim", "correction"}) {
+            if (call.find(name) == nullptr) {
+                call.arguments.emplace_back(name, NoArgument{});
+            }
         }
     }
     // What a view may do depends on strides, and ours are normalised.

@@ -18,6 +18,9 @@ Kind kind_of(const c10::Argument& argument) {
     if (unwrapped_kind(type) == c10::TypeKind::TensorType) {
         return Kind::tensor;
     }
+    if (unwrapped_kind(type) == c10::TypeKind::IntType) {
+        return Kind::integer;
+    }
     if (type->kind() == c10::TypeKind::ListType) {
         const auto element = type->castRaw<c10::ListType>()->getElementType();
         return element->kind() == c10::TypeKind::IntType ? Kind::integers
@@ -48,6 +51,15 @@ std::optional<Argument> to_argument(const c10::IValue& value) {
     return std::nullopt;
 }
 
+std::optional<Argument> default_of(const c10::Argument& argument) {
+    if (argument.default_value()) {
+        return to_argument(*argument.default_value());
+    }
+    return argument.type()->kind() == c10::TypeKind::OptionalType
+               ? std::optional<Argument>(NoArgument{})
+               : std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::vector<OperatorArgument>> find_operator(
@@ -59,11 +71,8 @@ std::optional<std::vector<OperatorArgument>> find_operator(
     }
     std::vector<OperatorArgument> arguments;
     for (const c10::Argument& argument : handle->schema().arguments()) {
-        arguments.push_back({argument.name(),
-                             kind_of(argument),
-                             argument.default_value()
-                                 ? to_argument(*argument.default_value())
-                                 : std::nullopt});
+        arguments.push_back(
+            {argument.name(), kind_of(argument), default_of(argument)});
     }
     return arguments;
 }

@@ -10,10 +10,11 @@ namespace fusionllm::detail {
 
 //! What an operator wants in one place.
 struct OperatorArgument {
-    enum class Kind { tensor, integers, other };
+    enum class Kind { tensor, integer, integers, other };
     std::string name;
     Kind kind = Kind::other;
     //! None if the argument must be given, or if its default is no constant.
+    //! What may be absent is absent by default, as in newer schemas.
     std::optional<Argument> default_value;
 };
 

@@ -163,6 +163,61 @@ class Activations(nn.Module):
         return torch.log1p(torch.exp(out)).mean()
 
 
+class Llama(nn.Module):
+    """One block: rotary positions, grouped queries, RMS norm, a gated MLP."""
+
+    def __init__(self, width=8, context=5, vocabulary=13):
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, width)
+        self.norm = nn.RMSNorm(width)
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, width, bias=False)
+        self.gate = nn.Linear(width, 12)
+        self.up = nn.Linear(width, 12)
+        self.down = nn.Linear(12, width)
+        angles = torch.arange(context).float()
+        self.register_buffer("cos", angles.cos().unsqueeze(1))
+        self.register_buffer("sin", angles.sin().unsqueeze(1))
+
+    def rotate(self, x):
+        a, b = x.chunk(2, dim=-1)
+        return x * self.cos + torch.cat([-b, a], dim=-1) * self.sin
+
+    def forward(self, tokens, labels):
+        x = self.embed(tokens)
+        b, t, c = x.shape
+        h = self.norm(x)
+        q = self.query(h).view(b, t, 4, 2).transpose(1, 2)
+        k, v = self.key_value(h).view(b, t, 2, 4).transpose(1, 2).chunk(2, -1)
+        y = functional.scaled_dot_product_attention(
+            self.rotate(q), self.rotate(k), v, is_causal=True, enable_gqa=True)
+        x = x + y.transpose(1, 2).reshape(b, t, c)
+        x = x + self.down(functional.silu(self.gate(x)) * self.up(x))
+        logits = x @ self.embed.weight.T
+        return functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+class Statistics(nn.Module):
+    """Reductions of many kinds, indexing, norms, an einsum."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 6))
+        self.conv = nn.Conv1d(6, 4, 3, padding="same")
+        self.norm = nn.GroupNorm(2, 4)
+        self.act = nn.PReLU()
+
+    def forward(self, x):
+        a = torch.einsum("bij,jk->bik", x, self.weight).transpose(1, 2)
+        b = functional.pad(self.norm(self.act(self.conv(a))), (1, 1))
+        c = functional.normalize(b, dim=-1)
+        std, mean = torch.std_mean(c.masked_fill(c > 0.5, 0.0), dim=0)
+        picked = c[:, :, torch.arange(3)]
+        return (c.topk(2, dim=-1).values.sum() + std.mean() + mean.var()
+                + picked.logsumexp(-1).mean() + c.max(dim=-1)[0].mean()
+                + (c.cumsum(0) ** 2).mean())
+
+
 def make_cases():
     generator = torch.Generator().manual_seed(3)
 
@@ -179,6 +234,8 @@ def make_cases():
         "recurrent": (Recurrent, (integers(11, 3, 4), integers(11, 3))),
         "two_inputs": (TwoInputs, (floats(2, 7, 4), floats(2, 5, 3))),
         "activations": (Activations, (floats(4, 6),)),
+        "llama": (Llama, (integers(13, 2, 5), integers(13, 2, 5))),
+        "statistics": (Statistics, (floats(2, 5, 6),)),
     }
 
 
