@@ -33,30 +33,36 @@ make_trace_hook(const RunInput& input,
                 const Job& job,
                 std::size_t stage,
                 std::int64_t start_step) {
-    const auto writer = std::make_shared<TraceWriter>(
-        trace_file(input.trace, input.run.output, stage),
-        std::map<std::string, std::string>{
-            {"run", input.run.name},
-            {"seed", fmt::format("{}", input.run.seed)},
-            {"stage", fmt::format("{}", stage)},
-            {"graph", fmt::format("{:016x}", job.plan.graph_hash)}},
-        start_step);
-    return [writer, &job](std::int64_t step,
-                          const std::vector<TracedValue>& values) {
-        for (const TracedValue& value : values) {
-            const auto* numbers =
-                reinterpret_cast<const float*>(value.tensor.bytes.data());
-            writer->append({job.graph.value(value.value).name,
-                            value.direction == Direction::forward
-                                ? TraceKind::activation
-                                : TraceKind::gradient,
-                            step,
-                            value.micro_batch,
-                            value.tensor.type.sizes,
-                            {numbers, value.tensor.bytes.size() / 4}});
-        }
-        writer->flush();
-    };
+    const std::map<std::string, std::string> facts{
+        {"run", input.run.name},
+        {"seed", fmt::format("{}", input.run.seed)},
+        {"stage", fmt::format("{}", stage)},
+        {"graph", fmt::format("{:016x}", job.plan.graph_hash)}};
+    // Not before there is something to write: by then the folder is ready.
+    return
+        [file = trace_file(input.trace, input.run.output, stage),
+         facts,
+         start_step,
+         &job,
+         writer = std::shared_ptr<TraceWriter>()](
+            std::int64_t step, const std::vector<TracedValue>& values) mutable {
+            if (!writer) {
+                writer = std::make_shared<TraceWriter>(file, facts, start_step);
+            }
+            for (const TracedValue& value : values) {
+                const auto* numbers =
+                    reinterpret_cast<const float*>(value.tensor.bytes.data());
+                writer->append({job.graph.value(value.value).name,
+                                value.direction == Direction::forward
+                                    ? TraceKind::activation
+                                    : TraceKind::gradient,
+                                step,
+                                value.micro_batch,
+                                value.tensor.type.sizes,
+                                {numbers, value.tensor.bytes.size() / 4}});
+            }
+            writer->flush();
+        };
 }
 
 }  // namespace fusionllm

@@ -28,7 +28,7 @@ endfunction()
 # better than one; but 48 ranks are enough for any machine.
 fusionllm_add_program_test(bad_input PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(commands PROCESSORS 1 TIMEOUT 180)
-fusionllm_add_program_test(compression PROCESSORS 1 TIMEOUT 300)
+fusionllm_add_program_test(compression PROCESSORS 1 TIMEOUT 600)
 fusionllm_add_program_test(emulated PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(groups PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(kill PROCESSORS 1 TIMEOUT 180)
