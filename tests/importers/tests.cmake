@@ -2,6 +2,7 @@ set(fusionllm_archives ${CMAKE_CURRENT_LIST_DIR}/archives)
 
 fusionllm_add_test(importers/zip_archive_test.cpp)
 fusionllm_add_test(importers/import_pt2_test.cpp)
+fusionllm_add_test(importers/loss_test.cpp)
 fusionllm_add_test(importers/oracle_test.cpp
   LIBS fusionllm_exec nlohmann_json::nlohmann_json)
 fusionllm_add_test(importers/fuzz_test.cpp TIMEOUT 120)
