@@ -247,13 +247,15 @@ class Sweep:
         results = [result(cell, read_metrics(self.place(cell)))
                    for cell in finished]
         slow = {(cell.task, cell.label, cell.fences): self.slow_seconds(cell)
-                for cell in finished}
+                for cell in cells if self.place(cell).exists()}
         missing = [cell for cell in cells if cell not in finished]
         begun = []
         for cell in missing:
             curve = train_curve(read_metrics(self.place(cell)))
             if curve:
                 begun.append({"task": cell.task, "name": cell.name,
+                              "label": cell.label, "fences": cell.fences,
+                              "seed": cell.seed,
                               "steps": cell.steps(self.steps),
                               "train_curve": curve})
         convergence_report.write(results, begun, [

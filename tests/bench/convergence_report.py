@@ -225,8 +225,9 @@ def write(results, begun, missing, slow_seconds, folder):
     # The same bytes from the same figures.
     matplotlib.rcParams["svg.hashsalt"] = "convergence"
     matplotlib.rcParams["font.size"] = 9
+    matplotlib.rcParams["svg.fonttype"] = "none"
     plot_gaps(by_task, folder / "convergence-gap.svg")
-    plot_curves(rows, slow_seconds, folder)
+    plot_curves(rows + begun, slow_seconds, folder)
 
 
 def family(row):
@@ -289,9 +290,10 @@ def plot_curves(rows, slow_seconds, folder):
                     if factor is None:
                         continue
                 grey = row["label"].startswith("cut")
-                axis.plot([factor * step for step, _ in row["train_curve"]],
-                          [loss for _, loss in row["train_curve"]],
-                          linewidth=0.9, linestyle=":" if grey else "-",
+                # Not the first mean: the first steps would take half the plot.
+                curve = row["train_curve"][1:]
+                axis.plot([factor * step for step, _ in curve],
+                          [loss for _, loss in curve], linewidth=0.9, linestyle=":" if grey else "-",
                           color="k" if row["label"] == "dense" else None,
                           label=row["label"])
             axis.set(title=task, ylabel="training loss, nats", xlabel={
