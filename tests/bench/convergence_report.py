@@ -293,7 +293,8 @@ def plot_curves(rows, slow_seconds, folder):
                 # Not the first mean: the first steps would take half the plot.
                 curve = row["train_curve"][1:]
                 axis.plot([factor * step for step, _ in curve],
-                          [loss for _, loss in curve], linewidth=0.9, linestyle=":" if grey else "-",
+                          [loss for _, loss in curve], linewidth=0.9,
+                          linestyle=":" if grey else "-",
                           color="k" if row["label"] == "dense" else None,
                           label=row["label"])
             axis.set(title=task, ylabel="training loss, nats", xlabel={
