@@ -90,6 +90,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"train.batch", {"36"}},
         {"train.micro_batches", {"8"}},
         {"train.schedule", {"gpipe"}},
+        {"train.recompute", {"auto"}},
         {"train.optimizer", {"sgd"}},
         {"train.momentum", {"0.9", "train.optimizer=sgd"}},
         {"train.beta1", {"0.8"}},
