@@ -1,5 +1,6 @@
 #include "app/load_data.hpp"
 
+#include "fusionllm/data/images.hpp"
 #include "fusionllm/data/token_files.hpp"
 #include "fusionllm/util/error.hpp"
 
@@ -27,6 +28,39 @@ DatasetSplit load_text(const RunInput& input) {
         data.path, *tokenizer, context, data.validation_fraction);
 }
 
+DatasetSplit read_images(const RunInput& input) {
+    const DataSection& data = input.data;
+    const auto seed = static_cast<std::uint64_t>(input.run.seed);
+    const ResnetOptions& model = input.resnet;
+    if (data.kind == "synthetic_images") {
+        return make_synthetic_image_dataset(
+            seed,
+            {model.classes, 3, model.image, model.image},
+            data.images,
+            data.validation_fraction);
+    }
+    return data.kind == "cifar10"
+               ? make_cifar10_dataset(
+                     data.path, seed, data.images, data.validation_fraction)
+               : make_idx_dataset(
+                     data.path, seed, data.images, data.validation_fraction);
+}
+
+DatasetSplit load_images(const RunInput& input) {
+    DatasetSplit split = read_images(input);
+    const std::int64_t side = input.resnet.image;
+    const TensorType wanted{DType::f32, {3, side, side}};
+    const TensorType given = split.train->get(0).at(0).type;
+    FUSIONLLM_VALIDATE(given == wanted,
+                       "the images of kind = \"{}\" in [data] are {}, but the "
+                       "model takes {}; set image in [model] to their height "
+                       "and width, and give square ones of 3 channels",
+                       input.data.kind,
+                       to_text(given),
+                       to_text(wanted));
+    return split;
+}
+
 }  // namespace
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const DataSection& data) {
@@ -52,7 +86,10 @@ DatasetSplit load_data(const RunInput& input) {
         return make_tokens_dataset(
             data.path, context, vocabulary, data.validation_fraction);
     }
-    return load_text(input);
+    if (data.kind == "text") {
+        return load_text(input);
+    }
+    return load_images(input);
 }
 
 }  // namespace fusionllm

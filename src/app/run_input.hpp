@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "fusionllm/data/images.hpp"
 #include "fusionllm/data/k_hop.hpp"
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/graph/resnet.hpp"
@@ -29,7 +30,8 @@ struct RunSection {
 
 //! [data]
 struct DataSection {
-    //! "text", "tokens", "synthetic" or "k_hop"
+    //! "text", "tokens", "synthetic" or "k_hop"; of images "cifar10", "idx" or
+    //! "synthetic_images"
     std::string kind = "text";
     std::vector<std::filesystem::path> path;
     std::string tokenizer = "bytes";        //!< or "gpt2"
@@ -37,7 +39,8 @@ struct DataSection {
     std::filesystem::path merges_file;      //!< of tokenizer "gpt2"
     double validation_fraction = 0.1;
     bool shuffle = true;
-    KHopOptions k_hop;  //!< of kind "k_hop"
+    KHopOptions k_hop;    //!< of kind "k_hop"
+    ImageOptions images;  //!< of kinds of images
 
     friend bool operator==(const DataSection&, const DataSection&) = default;
 };

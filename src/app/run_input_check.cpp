@@ -129,8 +129,14 @@ void check_k_hop(const RunInput& input, const FindPlace& place) {
         2 * symbols);
 }
 
+bool is_of_images(const DataSection& data) {
+    return data.kind == "cifar10" || data.kind == "idx" ||
+           data.kind == "synthetic_images";
+}
+
 bool reads_files(const DataSection& data) {
-    return data.kind == "text" || data.kind == "tokens";
+    return data.kind == "text" || data.kind == "tokens" ||
+           data.kind == "cifar10" || data.kind == "idx";
 }
 
 //! The files of a tokenizer are given where it needs them.
@@ -151,6 +157,13 @@ void check_tokenizer(const DataSection& data, const FindPlace& place) {
 
 void check_data(const RunInput& input, const FindPlace& place) {
     const DataSection& data = input.data;
+    FUSIONLLM_VALIDATE(
+        input.model_kind == "resnet" || !is_of_images(data),
+        "{}: kind = \"{}\" in [data] gives images, but kind = \"{}\" in "
+        "[model] takes tokens; choose \"text\", or a model of images",
+        place("data", "kind"),
+        data.kind,
+        input.model_kind);
     FUSIONLLM_VALIDATE(
         input.model_kind == "resnet" || !reads_files(data) ||
             !data.path.empty(),

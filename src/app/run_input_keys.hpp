@@ -83,9 +83,16 @@ void visit_data(Input& input, Visitor& visitor) {
     visitor.section("data", "What it is trained on.");
     visitor.key("kind",
                 data.kind,
-                Choices{{"text", "tokens", "synthetic", "k_hop"}},
+                Choices{{"text",
+                         "tokens",
+                         "synthetic",
+                         "k_hop",
+                         "cifar10",
+                         "idx",
+                         "synthetic_images"}},
                 "\"text\" or \"tokens\" in files, or made up: \"synthetic\" "
-                "or \"k_hop\".");
+                "or \"k_hop\"; images: \"cifar10\", \"idx\", made up: "
+                "\"synthetic_images\".");
     visitor.key("path",
                 data.path,
                 Any{},
@@ -119,6 +126,22 @@ void visit_data(Input& input, Visitor& visitor) {
                 data.k_hop.hops,
                 IntegerRange{1, 4095},
                 "Of k_hop: most hops of a question; about a layer each.");
+    visitor.key("crop_padding",
+                data.images.crop_padding,
+                IntegerRange{0, 1024},
+                "Of images: zeros around them before a random crop.");
+    visitor.key("flip",
+                data.images.is_flipped,
+                Any{},
+                "Of images: mirrored at random.");
+    visitor.key("mean",
+                data.images.mean,
+                Any{},
+                "Of images: what is taken off a pixel (0 to 1), by channel.");
+    visitor.key("deviation",
+                data.images.deviation,
+                Any{},
+                "Of images: what it is then divided by; [] = 1.");
 }
 
 template <class Input, class Visitor>

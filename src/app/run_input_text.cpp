@@ -93,6 +93,13 @@ private:
         }
         return list(items);
     }
+    static std::string show(const std::vector<double>& numbers, const Any&) {
+        std::vector<std::string> items;
+        for (const double number : numbers) {
+            items.push_back(toml_float(number));
+        }
+        return fmt::format("[{}]", fmt::join(items, ", "));
+    }
     static std::string show(const std::vector<std::int64_t>& steps,
                             const StepRange&) {
         return fmt::format("[{}]", fmt::join(steps, ", "));

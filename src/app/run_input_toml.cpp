@@ -258,6 +258,25 @@ private:
     }
 
     void read(const TomlValue& given,
+              std::vector<double>& value,
+              const detail::Any&) const {
+        const char* kind = "a number or a list of them";
+        const detail::NumberRange any{"", [](double) { return true; }};
+        value.clear();
+        if (given.get<TomlValue::List>() == nullptr) {
+            expect(given.get<double>() != nullptr ||
+                       given.get<std::int64_t>() != nullptr,
+                   kind,
+                   given);
+            read(given, value.emplace_back(), any);
+            return;
+        }
+        for (const TomlValue& item : get<TomlValue::List>(given, kind)) {
+            read(item, value.emplace_back(), any);
+        }
+    }
+
+    void read(const TomlValue& given,
               std::vector<std::int64_t>& value,
               const detail::StepRange&) const {
         const char* kind = "a last step or [first, last], counted from 1";

@@ -63,5 +63,25 @@ TEST_F(LoadDataTest, token_files_are_held_against_the_vocabulary) {
                 HasSubstr("has the token 255"));
 }
 
+TEST_F(LoadDataTest, images_must_be_as_large_as_those_of_the_model) {
+    folder_.write("a.bin", std::string(2 * 3073, '\1'));
+    const std::vector<std::string> model{
+        "model.kind=resnet", "model.size=resnet18", "model.classes=10"};
+    const auto with_image = [&](const std::string& data, int image) {
+        auto overrides = model;
+        overrides.push_back("model.image=" + std::to_string(image));
+        return load_data(parse(data, overrides)).train->get(0).at(0).type;
+    };
+    const std::string cifar10 =
+        "kind = 'cifar10'\npath = 'a.bin'\nvalidation_fraction = 0\n";
+
+    EXPECT_EQ(with_image("kind = 'synthetic_images'", 20),
+              (TensorType{DType::f32, {3, 20, 20}}));
+    EXPECT_EQ(with_image(cifar10, 32), (TensorType{DType::f32, {3, 32, 32}}));
+    EXPECT_THAT(message_of<InputError>([&] { with_image(cifar10, 24); }),
+                HasSubstr("are f32[3,32,32], but the model takes "
+                          "f32[3,24,24]"));
+}
+
 }  // namespace
 }  // namespace fusionllm::test

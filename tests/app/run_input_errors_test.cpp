@@ -66,6 +66,12 @@ TEST(RunInputErrors, say_file_line_key_and_value) {
         {"[data]\npath = 3",
          "inputs/x.toml:2: 'path' in [data] must be a path in quotes or a list "
          "of them, not 3"},
+        {"[data]\nmean = 'a'",
+         "inputs/x.toml:2: 'mean' in [data] must be a number or a list of "
+         "them, "
+         "not \"a\""},
+        {"[data]\nmean = [0.5, true]",
+         "inputs/x.toml:2: 'mean' in [data] must be a number, not true"},
         {"[data]\npath = [\n 'a',\n 3]",
          "inputs/x.toml:4: 'path' in [data] must be a path in quotes, not 3"},
         // Words
@@ -142,6 +148,10 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
          "inputs/x.toml:4: vocabulary = 255 in [model] is too small for "
          "tokenizer = \"bytes\", which makes 256 different tokens; set it to "
          "256 or more"},
+        {"[data]\nkind = 'synthetic_images'",
+         "inputs/x.toml:2: kind = \"synthetic_images\" in [data] gives images, "
+         "but kind = \"gpt2\" in [model] takes tokens; choose \"text\", or a "
+         "model of images"},
         {"[data]\nkind = 'tokens'",
          "inputs/x.toml: 'path' in [data] is missing; name files of tokens, or "
          "set kind = \"synthetic\""},
