@@ -38,7 +38,8 @@ inline std::string make_zip(const ZipContents& contents) {
         append(directory, 20, 2);
         append(directory, 20, 2);
         directory += common;
-        append(directory, 0, 10);  // comment, disk, attributes
+        append(directory, 0, 4);  // comment, disk
+        append(directory, 0, 6);  // attributes
         append(directory, file.size(), 4);
         directory += name;
         append(file, 0x04034b50, 4);
