@@ -216,6 +216,9 @@ def write(results, begun, missing, slow_seconds, folder):
               "### Not finished", "", ", ".join(f"`{name}`" for name in missing)
               or "All cells are there.", ""]
     (folder / "convergence.md").write_text("\n".join(lines))
+    if not by_task:
+        print("no dense run has been finished, so no gaps and no plots")
+        return
     try:
         import matplotlib
     except ImportError:

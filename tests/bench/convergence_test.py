@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 """What convergence.py makes of finished runs, on made-up ones."""
 
+import contextlib
+import io
+import pathlib
+import tempfile
 import unittest
 
 import convergence
@@ -127,6 +131,20 @@ class Verdicts(unittest.TestCase):
         table = convergence_report.wanted_table({"text": rows})
 
         self.assertIn("kept: +0.5% at 100.0x, pca", table[2])
+
+
+class Report(unittest.TestCase):
+    def test_without_a_dense_run_has_no_gaps(self):
+        said = io.StringIO()
+
+        with tempfile.TemporaryDirectory() as folder, \
+                contextlib.redirect_stdout(said):
+            convergence_report.write([result("int4", 3.0)], [], ["text-dense"],
+                                     {}, pathlib.Path(folder))
+            report = (pathlib.Path(folder) / "convergence.md").read_text()
+
+        self.assertIn("no gaps", said.getvalue())
+        self.assertIn("`text-dense`", report)
 
 
 if __name__ == "__main__":
