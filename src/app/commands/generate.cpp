@@ -12,6 +12,7 @@
 #include "fusionllm/util/error.hpp"
 
 #include "app/commands/commands.hpp"
+#include "app/load_data.hpp"
 #include "app/model.hpp"
 #include "app/run_input.hpp"
 
@@ -76,10 +77,12 @@ int run_generate(const GenerateArguments& arguments) {
                                     : std::nullopt;
         },
         arguments.threads);
-    // Bytes are tokens; an empty prompt starts a line.
+    const auto tokenizer = load_tokenizer(input.data);
     std::vector<std::int64_t> tokens;
-    for (const char c : arguments.prompt.empty() ? "\n" : arguments.prompt) {
-        tokens.push_back(static_cast<unsigned char>(c));
+    // An empty prompt starts a line.
+    for (const Token token : encode(
+             *tokenizer, arguments.prompt.empty() ? "\n" : arguments.prompt)) {
+        tokens.push_back(token);
     }
     std::printf("%s", arguments.prompt.c_str());
     for (std::int64_t i = 0; i < arguments.tokens; ++i) {
@@ -89,7 +92,9 @@ int run_generate(const GenerateArguments& arguments) {
                           arguments.seed,
                           static_cast<std::uint64_t>(i)});
         tokens.push_back(token);
-        std::putchar(static_cast<int>(token));
+        const auto last = static_cast<Token>(token);
+        const std::string text = tokenizer->decode({&last, 1});
+        std::fwrite(text.data(), 1, text.size(), stdout);
         std::fflush(stdout);
     }
     std::putchar('\n');
