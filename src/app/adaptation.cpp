@@ -77,8 +77,8 @@ std::vector<CodecChoice> probed_codecs(const CompressionOptions& options) {
     for (const char* text : {"int8",
                              "int4",
                              "int4/int3s",
-                             "top_k(10,int4)",
-                             "top_k(40,int4)",
+                             "top_k_row(10,int4)",
+                             "top_k_row(40,int4)",
                              "subspace(4,int4)",
                              "subspace(16,int4)"}) {
         codecs.push_back(parse_codec_choice(text, 1));

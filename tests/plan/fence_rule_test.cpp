@@ -143,7 +143,7 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
     EXPECT_EQ(texts[1], "bf16");
     EXPECT_EQ(texts[2], "int8");
     EXPECT_EQ(texts[3], "int4");
-    EXPECT_TRUE(texts[4].starts_with("top_k(")) << texts[4];
+    EXPECT_TRUE(texts[4].starts_with("top_k_row(")) << texts[4];
     EXPECT_TRUE(texts[5].starts_with("subspace(")) << texts[5];
 }
 
@@ -348,8 +348,8 @@ TEST(FenceRuleTest, a_codec_in_use_stays_while_it_nearly_fits) {
     EXPECT_EQ(choose(6.8, "bf16"), "int8");
     // A milder one is taken when it has clearly less error.
     EXPECT_EQ(choose(2.9, "bf16"), "fp32");
-    EXPECT_EQ(choose(29, "top_k(2.38,int4)"), "top_k(2.38,int4)");
-    EXPECT_EQ(choose(29, "top_k(8,int4)"), "top_k(2,int4)");
+    EXPECT_EQ(choose(29, "top_k_row(2.38,int4)"), "top_k_row(2.38,int4)");
+    EXPECT_EQ(choose(29, "top_k_row(8,int4)"), "top_k_row(2,int4)");
 }
 
 TEST(FenceRuleTest, measured_errors_change_the_choice) {
@@ -376,7 +376,7 @@ TEST(FenceRuleTest, measured_errors_change_the_choice) {
     const std::string measured = choose(ErrorTable(
         {at(Direction::forward, 0.99), at(Direction::backward, 0.99)}));
 
-    EXPECT_TRUE(measured.starts_with("top_k(")) << measured;
+    EXPECT_TRUE(measured.starts_with("top_k_row(")) << measured;
 }
 
 TEST(FenceRuleTest, small_values_that_would_grow_stay_dense) {

@@ -72,7 +72,7 @@ struct CutOption {
  *
  * Candidates of `bottleneck`: a ratio every 1%. Of `adaptive`, by error: all
  * pairs of fp32, bf16, int8 and int4, int3s backward too, and a top-k and a
- * subspace with int4 every 19% of the ratio.
+ * subspace with int4 every 19% of the ratio; the top-k is that of every row.
  *
  * Ours, but for `paper`: r_link = max(1, 3 r R_link / max R) with R the dense
  * transfer of both directions, latency included.
