@@ -20,7 +20,7 @@ RunInput make_input() {
     input.model.vocabulary = 64;
     input.train.batch = 8;
     input.topology.spec.sites = {{"a", 1}, {"b", 1}};
-    input.topology.spec.default_link = {1e-3, 4e7};
+    input.topology.spec.default_link = {1e-3, 8e6};
     input.plan.partition = "equal_flops";
     input.compression.options.rule = "adaptive";
     input.compression.options.adapt = "on";

@@ -354,7 +354,7 @@ TEST(FenceRuleTest, a_codec_in_use_stays_while_it_nearly_fits) {
 
 TEST(FenceRuleTest, measured_errors_change_the_choice) {
     FenceCase step(2);
-    step.set_dense_s(0, 160);
+    step.set_dense_s(0, 90);
     const CostModel model = step.model();
     const auto choose = [&](const ErrorTable& errors) {
         const auto fences = choose_fences(
