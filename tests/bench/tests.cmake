@@ -62,3 +62,9 @@ target_link_libraries(bench_codec PRIVATE
 add_test(NAME bench/codec
   COMMAND bench_codec --rounds 1 --sizes 1000 5120 --ratios 10 100)
 set_tests_properties(bench/codec PROPERTIES LABELS unit TIMEOUT 60)
+
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME bench/convergence
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/convergence_test.py)
+set_tests_properties(bench/convergence PROPERTIES LABELS unit TIMEOUT 60
+  ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
