@@ -258,16 +258,20 @@ void BoundedPartition::fill_tails(std::size_t layer,
     std::uint32_t* stage_end = &tables_[layer].end[device * num_cuts()];
     const double total_limit = rounded_up * bounds.total_s;
     const double forward_limit = rounded_up * bounds.forward_s;
+    std::size_t too_long = 0;  // the first end at which the ops alone are
     for (std::size_t i = 0; i < last_cut; ++i) {
         double best = infinity;
         std::size_t best_end = i;
-        const std::size_t last = ends == nullptr ? last_cut : (*ends)[i];
+        // A longer stage takes longer, one that begins later takes less.
+        too_long = std::max(too_long, i + 1);
+        while (too_long <= last_cut &&
+               kind.total.op_seconds(i, too_long) <= total_limit &&
+               kind.forward.op_seconds(i, too_long) <= forward_limit) {
+            ++too_long;
+        }
+        const std::size_t last =
+            std::min(ends == nullptr ? last_cut : (*ends)[i], too_long - 1);
         for (std::size_t j = i + 1; j <= last; ++j) {
-            // A longer stage takes longer.
-            if (kind.total.op_seconds(i, j) > total_limit ||
-                kind.forward.op_seconds(i, j) > forward_limit) {
-                break;
-            }
             const double seconds = kind.total.seconds(i, j);
             const double rest = seconds + exit_s_[j];
             if (rest >= best || seconds > bounds.total_s ||
