@@ -69,6 +69,23 @@ std::optional<FenceChange> find_change(const std::vector<FenceChange>& changes,
     return found;
 }
 
+std::int64_t last_version(const std::filesystem::path& file) {
+    if (!std::filesystem::exists(file)) {
+        return 0;
+    }
+    const auto changes = load_fence_changes(file);
+    return changes.empty() ? 0 : changes.back().version;
+}
+
+std::optional<FenceChange> find_replayed_change(
+    const CompressionOptions& options, std::int64_t step) {
+    if (options.adapt != "replay") {
+        return std::nullopt;
+    }
+    const auto change = find_change(load_fence_changes(options.replay), step);
+    return change && change->step == step ? change : std::nullopt;
+}
+
 std::vector<CodecChoice> probed_codecs(const CompressionOptions& options) {
     if (!options.codec.empty()) {
         return {requested_codec(options)};

@@ -25,6 +25,12 @@ std::vector<FenceChange> load_fence_changes(const std::filesystem::path& file);
 std::optional<FenceChange> find_change(const std::vector<FenceChange>& changes,
                                        std::int64_t step);
 
+//! The number of the last change in a file that need not be there; 0: none.
+std::int64_t last_version(const std::filesystem::path& file);
+//! What a run with `adapt = "replay"` changes at this step, and no other.
+std::optional<FenceChange> find_replayed_change(
+    const CompressionOptions& options, std::int64_t step);
+
 //! What an adapting run measures beside what it uses: codecs of every kind,
 //! from which the errors of the others follow (`ErrorTable`).
 std::vector<CodecChoice> probed_codecs(const CompressionOptions& options);

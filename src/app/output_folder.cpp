@@ -26,8 +26,6 @@ constexpr std::array run_files{"input.toml",
                                "checkpoints",
                                "traces"};
 
-constexpr const char* fences_name = "fences.jsonl";
-
 //! The folder itself, or what it will be made in.
 fs::path nearest_existing(fs::path path) {
     std::error_code error;  // below a file there is nothing
@@ -91,7 +89,8 @@ void OutputFolder::prepare(std::int64_t step,
         }
         fs::create_directories(checkpoints());
         drop_lines_after(metrics_file(), step);
-        drop_lines_after(folder_ / fences_name, step);
+        // A change at this step comes after the checkpoint.
+        drop_lines_after(fences_file(), step - 1);
         write_file(folder_ / "input.toml", input);
         write_file(folder_ / "plan.txt", plan);
     } catch (const fs::filesystem_error& error) {
@@ -149,7 +148,7 @@ void OutputFolder::write_metrics(const std::string& line) {
 }
 
 void OutputFolder::write_fences(const std::string& line) {
-    add_line(folder_ / fences_name, line);
+    add_line(fences_file(), line);
 }
 
 }  // namespace fusionllm

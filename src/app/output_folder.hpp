@@ -42,9 +42,12 @@ public:
 
     //! Add a line to metrics.jsonl, at once on disk for readers.
     void write_metrics(const std::string& line);
-    //! Add a line to fences.jsonl: the codecs from a step on.
+    //! Add a line to `fences_file()`: the codecs from a step on.
     void write_fences(const std::string& line);
 
+    std::filesystem::path fences_file() const {
+        return folder_ / "fences.jsonl";
+    }
     std::filesystem::path checkpoints() const {
         return folder_ / "checkpoints";
     }

@@ -98,6 +98,7 @@ private:
     TrainerSetup make_setup() const;
     std::optional<Emulation> make_emulation() const;
     void add_fence_hooks(TrainerHooks& hooks);
+    void go_on_with_log();
     EvaluationCodecs evaluation_codecs() const;
     void add_bases(RankTraffic& planned, std::int64_t end_step) const;
     std::string describe_sent(const Trainer& trainer) const;
@@ -216,6 +217,16 @@ TrainerSetup TrainRun::make_setup() const {
                 : std::vector<CodecChoice>(),
             input_.trace,
             make_emulation()};
+}
+
+//! Number the changes on; the one that a replay begins with is one of them.
+void TrainRun::go_on_with_log() {
+    version_ = last_version(output_->fences_file());
+    if (const auto change =
+            find_replayed_change(input_.compression.options, start_step())) {
+        output_->write_fences(
+            to_json(FenceChange{change->step, ++version_, change->fences}));
+    }
 }
 
 void TrainRun::add_fence_hooks(TrainerHooks& hooks) {
@@ -369,6 +380,7 @@ int TrainRun::run() {
     if (is_root()) {
         output_ = std::make_unique<OutputFolder>(input_.run.output, existing_);
         output_->prepare(start_step(), briefing_.input, briefing_.plan);
+        go_on_with_log();
         progress_ =
             std::make_unique<ProgressPrinter>(start_step(), input_.train.steps);
     }
