@@ -232,27 +232,27 @@ private:
     void read(const TomlValue& given,
               std::vector<fs::path>& value,
               const detail::Any& any) const {
-        value.clear();
-        if (given.get<std::string>() != nullptr) {
-            read(given, value.emplace_back(), any);
-            return;
-        }
-        for (const TomlValue& item : get<TomlValue::List>(
-                 given, "a path in quotes or a list of them")) {
-            read(item, value.emplace_back(), any);
-        }
+        read_list(given, "a path in quotes or a list of them", value, any);
     }
 
     void read(const TomlValue& given,
               std::vector<std::string>& value,
               const detail::Any& any) const {
+        read_list(given, "a text in quotes or a list of them", value, any);
+    }
+
+    //! One alone is a list, too.
+    template <class T>
+    void read_list(const TomlValue& given,
+                   const char* what,
+                   std::vector<T>& value,
+                   const detail::Any& any) const {
         value.clear();
         if (given.get<std::string>() != nullptr) {
             read(given, value.emplace_back(), any);
             return;
         }
-        for (const TomlValue& item : get<TomlValue::List>(
-                 given, "a text in quotes or a list of them")) {
+        for (const TomlValue& item : get<TomlValue::List>(given, what)) {
             read(item, value.emplace_back(), any);
         }
     }

@@ -89,7 +89,10 @@ FenceCodecs::FenceCodecs(const OpGraph& graph,
                     fence.codec, end->shape, space_of(options_.device));
             };
             end->codec = make();
-            if (options_.measure_every > 0) {
+            // Inside the stage both ends are here.
+            const bool is_border =
+                fence.cut == ops.begin || fence.cut == ops.end;
+            if (is_border && options_.measure_every > 0) {
                 end->other = make();
             }
             ends_.emplace(EndKey(fence.cut, fence.value, side), std::move(end));
