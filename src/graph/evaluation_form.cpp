@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "fusionllm/graph/buffer_updates.hpp"
 #include "fusionllm/graph/op_graph.hpp"
 #include "fusionllm/util/error.hpp"
 
@@ -22,15 +23,19 @@ struct TrainingArgument {
     Argument off;
 };
 
-//! A batch norm without running statistics has only the training way.
+//! A norm without running statistics has only the training way.
 bool needs_batch_statistics(const Op& op) {
     constexpr std::size_t running_mean = 3;
+    const bool is_norm =
+        op.target.ends_with("batch_norm") || op.target == "aten::instance_norm";
     return op.overload == "no_stats" ||
-           (op.target.ends_with("batch_norm") &&
+           (is_norm &&
             std::holds_alternative<NoArgument>(op.arguments[running_mean]));
 }
 
-Op with_training_off(Op op) {
+}  // namespace
+
+Op evaluation_form(Op op) {
     const TrainingArgument rows[] = {
         {"aten::dropout", 2, false},
         {"aten::feature_dropout", 2, false},
@@ -38,6 +43,7 @@ Op with_training_off(Op op) {
         {"aten::native_dropout", 2, false},
         {"aten::batch_norm", 5, false},
         {"aten::native_batch_norm", 5, false},
+        {"aten::instance_norm", 5, false},
         {"aten::_native_batch_norm_legit", 5, false},
         {"aten::scaled_dot_product_attention", 4, 0.0}};
     for (const TrainingArgument& row : rows) {
@@ -49,6 +55,8 @@ Op with_training_off(Op op) {
     }
     return op;
 }
+
+namespace {
 
 bool is_dropout_mask(const Op& op) {
     return op.target == "fusionllm::dropout_mask";
@@ -68,7 +76,7 @@ public:
                 replacement_[op.outputs.front().get()] =
                     replacement_[unmasked->get()];
             } else {
-                ops_.push_back(with_training_off(op));
+                ops_.push_back(evaluation_form(op));
             }
         }
     }

@@ -43,6 +43,18 @@ std::int64_t draw(const at::Tensor& logits, const SampleOptions& options) {
     return last;
 }
 
+//! All of them must be there.
+InitialTensor stored_values(const LoadTensor& load) {
+    return [&load](const std::string& name) {
+        auto stored = load(parameter_tensor_name(name));
+        FUSIONLLM_VALIDATE(stored.has_value(),
+                           "the checkpoint has no tensor '{}', which its own "
+                           "model has; it is damaged",
+                           parameter_tensor_name(name));
+        return stored;
+    };
+}
+
 }  // namespace
 
 struct Sampler::State {
@@ -69,22 +81,11 @@ Sampler::Sampler(const OpGraph& graph,
                        evaluated.name());
     state_->context = evaluated.value(signature.inputs.at(0)).type.sizes.at(1);
     const StageSlice slice = make_slice(evaluated, {0, evaluated.ops().size()});
-    state_->parameters = std::make_unique<ParameterStore>(
-        evaluated, slice.parameter_uses, 0, at::Device(at::kCPU));
-    for (const std::size_t index : state_->parameters->indices()) {
-        at::Tensor& value = state_->parameters->get(index).value;
-        const std::string name =
-            parameter_tensor_name(signature.parameters[index].name);
-        const auto stored = load(name);
-        FUSIONLLM_VALIDATE(
-            stored && stored->type == type_of(value),
-            "tensor '{}' is {} in the checkpoint, but {} in its own model; the "
-            "checkpoint is damaged",
-            name,
-            stored ? to_text(stored->type) : "missing",
-            to_text(type_of(value)));
-        value.copy_(from_host(*stored, value.device()));
-    }
+    state_->parameters =
+        std::make_unique<ParameterStore>(evaluated,
+                                         slice.parameter_uses,
+                                         FirstValues{0, stored_values(load)},
+                                         at::Device(at::kCPU));
     state_->stage = std::make_unique<FencedStage>(evaluated,
                                                   slice.ops,
                                                   *state_->parameters,

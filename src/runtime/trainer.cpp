@@ -159,7 +159,8 @@ void Trainer::State::start() {
                         setup.candidates,
                         options.optimizer,
                         setup.compute_scope,
-                        hooks.load});
+                        hooks.load,
+                        setup.initial});
         worker->pipeline().on_action([this](const Action& action) {
             say(action.kind == ActionKind::forward ? Phase::forward
                                                    : Phase::backward,

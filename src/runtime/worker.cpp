@@ -34,19 +34,6 @@ void fill_mask(const at::Tensor& mask, std::uint64_t key, double p) {
     }
 }
 
-void load_into(at::Tensor& tensor,
-               const HostTensor& stored,
-               const std::string& name) {
-    FUSIONLLM_VALIDATE(
-        stored.type == type_of(tensor),
-        "tensor '{}' is {} in the checkpoint, but {} in this model; resume "
-        "with the [model] section that the checkpoint was made with",
-        name,
-        to_text(stored.type),
-        to_text(type_of(tensor)));
-    tensor.copy_(from_host(stored, tensor.device()));
-}
-
 }  // namespace
 
 Worker::Worker(Transport& transport, WorkerSetup setup)
@@ -60,8 +47,12 @@ Worker::Worker(Transport& transport, WorkerSetup setup)
       optimizer_(make_optimizer(setup_.optimizer)) {
     const StageSlice slice = make_slice(
         setup_.graph, setup_.plan.placement.stages[*setup_.role.stage].ops);
-    const auto stored = load_tensors(slice);  // HDF5: on this thread
-    run([&] { make_stage(slice, stored); });
+    // Files are read on this thread, one tensor after another.
+    parameters_ = std::make_unique<ParameterStore>(
+        setup_.graph, slice.parameter_uses, first_values(), setup_.device);
+    make_optimizer_state();
+    const auto fence_state = load_fence_state(slice);
+    run([&] { make_stage(slice, fence_state); });
     pipeline_ = std::make_unique<Pipeline>(transport_,
                                            wait_,
                                            compute_,
@@ -82,22 +73,44 @@ void Worker::run(std::function<void()> task) {
     });
 }
 
-std::map<std::string, HostTensor> Worker::load_tensors(
+FirstValues Worker::first_values() const {
+    if (!setup_.load) {
+        return {setup_.seed, setup_.initial};
+    }
+    const auto load = [this](const std::string& name) {
+        for (const Parameter& parameter : setup_.graph.signature().parameters) {
+            if (parameter.name == name) {
+                return std::optional(
+                    load_tensor(parameter_tensor_name(name),
+                                setup_.graph.value(parameter.value).type));
+            }
+        }
+        return std::optional<HostTensor>();
+    };
+    return {setup_.seed, load};
+}
+
+void Worker::make_optimizer_state() {
+    const auto& all = setup_.graph.signature().parameters;
+    for (const std::size_t index : parameters_->indices()) {
+        HeldParameter& held = parameters_->get(index);
+        run([&] { optimizer_->make_state(held); });
+        if (!setup_.load) {
+            continue;
+        }
+        for (auto& [state, tensor] : held.state) {
+            const HostTensor stored = load_tensor(
+                state_tensor_name(all[index].name, state), type_of(tensor));
+            run([&] { tensor.copy_(from_host(stored, tensor.device())); });
+        }
+    }
+}
+
+std::map<std::string, HostTensor> Worker::load_fence_state(
     const StageSlice& slice) const {
     std::map<std::string, HostTensor> stored;
     if (!setup_.load) {
         return stored;
-    }
-    for (const ParameterUse& use : slice.parameter_uses) {
-        const Parameter& parameter =
-            setup_.graph.signature().parameters[use.parameter];
-        const std::string name = parameter_tensor_name(parameter.name);
-        stored[name] = load_tensor(name);
-        for (const auto& [state, type] : state_types(
-                 setup_.optimizer, setup_.graph.value(parameter.value).type)) {
-            const std::string key = state_tensor_name(parameter.name, state);
-            stored[key] = load_tensor(key);
-        }
     }
     for (const Fence& fence : setup_.plan.fences) {
         if (fence.cut < slice.ops.begin || fence.cut > slice.ops.end) {
@@ -112,12 +125,20 @@ std::map<std::string, HostTensor> Worker::load_tensors(
     return stored;
 }
 
-HostTensor Worker::load_tensor(const std::string& name) const {
+HostTensor Worker::load_tensor(const std::string& name,
+                               const TensorType& type) const {
     auto tensor = setup_.load(name);
     FUSIONLLM_VALIDATE(tensor.has_value(),
                        "the checkpoint has no tensor '{}'; resume with the "
                        "[model] section that it was made with",
                        name);
+    FUSIONLLM_VALIDATE(
+        tensor->type == type,
+        "tensor '{}' is {} in the checkpoint, but {} in this model; resume "
+        "with the [model] section that the checkpoint was made with",
+        name,
+        to_text(tensor->type),
+        to_text(type));
     return std::move(*tensor);
 }
 
@@ -133,23 +154,7 @@ void Worker::set_fences(const std::vector<Fence>& fences) {
 }
 
 void Worker::make_stage(const StageSlice& slice,
-                        const std::map<std::string, HostTensor>& stored) {
-    parameters_ = std::make_unique<ParameterStore>(
-        setup_.graph, slice.parameter_uses, setup_.seed, setup_.device);
-    const auto& all = setup_.graph.signature().parameters;
-    for (const std::size_t index : parameters_->indices()) {
-        HeldParameter& held = parameters_->get(index);
-        optimizer_->make_state(held);
-        if (stored.empty()) {
-            continue;
-        }
-        const std::string name = parameter_tensor_name(all[index].name);
-        load_into(held.value, stored.at(name), name);
-        for (auto& [state, tensor] : held.state) {
-            const std::string key = state_tensor_name(all[index].name, state);
-            load_into(tensor, stored.at(key), key);
-        }
-    }
+                        const std::map<std::string, HostTensor>& fence_state) {
     StageOptions options;
     options.device = setup_.device;
     options.seed = setup_.seed;
@@ -171,9 +176,9 @@ void Worker::make_stage(const StageSlice& slice,
                                            fence_options);
     stage_->fences().load_state(
         [&](const std::string& name) -> std::optional<HostTensor> {
-            const auto found = stored.find(name);
-            return found == stored.end() ? std::nullopt
-                                         : std::optional(found->second);
+            const auto found = fence_state.find(name);
+            return found == fence_state.end() ? std::nullopt
+                                              : std::optional(found->second);
         });
 }
 

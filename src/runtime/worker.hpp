@@ -33,6 +33,7 @@ struct WorkerSetup {
     OptimizerOptions optimizer;
     std::function<std::shared_ptr<void>()> scope;
     LoadTensor load;
+    InitialTensor initial;
 };
 
 /*!
@@ -72,11 +73,14 @@ public:
     double take_busy_s(SectionTimer& sections);
 
 private:
-    std::map<std::string, HostTensor> load_tensors(
+    FirstValues first_values() const;
+    void make_optimizer_state();
+    std::map<std::string, HostTensor> load_fence_state(
         const StageSlice& slice) const;
     void make_stage(const StageSlice& slice,
-                    const std::map<std::string, HostTensor>& stored);
-    HostTensor load_tensor(const std::string& name) const;
+                    const std::map<std::string, HostTensor>& fence_state);
+    HostTensor load_tensor(const std::string& name,
+                           const TensorType& type) const;
     void run(std::function<void()> task);
 
     Transport& transport_;

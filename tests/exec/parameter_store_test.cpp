@@ -1,7 +1,9 @@
 #include "fusionllm/exec/parameter_store.hpp"
 
 #include <cmath>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -115,8 +117,10 @@ protected:
 
     //! Uses in ops [begin, end).
     ParameterStore make(std::size_t begin, std::size_t end) {
-        return {
-            graph_, make_slice(graph_, {begin, end}).parameter_uses, 1, cpu};
+        return {graph_,
+                make_slice(graph_, {begin, end}).parameter_uses,
+                {1, {}},
+                cpu};
     }
 
     OpGraph graph_;
@@ -128,6 +132,40 @@ TEST_F(Store, holds_only_the_parameters_that_its_ops_use) {
     ASSERT_EQ(store.indices().size(), 1U);
     EXPECT_TRUE(store.has(store.indices().front()));
     EXPECT_FALSE(store.has(1 - store.indices().front()));
+}
+
+TEST_F(Store, asks_once_for_each_parameter_that_it_holds) {
+    std::vector<std::string> asked;
+    const auto give = [&](const std::string& name) {
+        asked.push_back(name);
+        return name == "a" ? std::optional(to_host(at::full({3}, 4.0f)))
+                           : std::nullopt;
+    };
+
+    const ParameterStore all(
+        graph_, make_slice(graph_, {0, 4}).parameter_uses, {1, give}, cpu);
+    ASSERT_EQ(asked, (std::vector<std::string>{"a", "b"}));
+    const ParameterStore one(
+        graph_, make_slice(graph_, {1, 2}).parameter_uses, {1, give}, cpu);
+
+    EXPECT_EQ(asked, (std::vector<std::string>{"a", "b", "b"}));
+    EXPECT_TRUE(at::equal(all.get(0).value, at::full({3}, 4.0f)));
+    EXPECT_TRUE(at::equal(all.get(1).value, at::ones({3}))) << "not drawn";
+}
+
+TEST_F(Store, refuses_a_given_value_of_another_type) {
+    const auto give = [](const std::string&) {
+        return std::optional(to_host(at::ones({4})));
+    };
+    try {
+        const ParameterStore store(
+            graph_, make_slice(graph_, {0, 1}).parameter_uses, {1, give}, cpu);
+        FAIL() << "no InputError";
+    } catch (const InputError& error) {
+        EXPECT_STREQ(error.what(),
+                     "the given weights have parameter 'a' as f32[4], but in "
+                     "the model it is f32[3]; give the weights of this model");
+    }
 }
 
 TEST_F(Store, shares_the_memory_of_a_parameter_among_its_uses) {

@@ -74,8 +74,10 @@ StageChain::StageChain(const OpGraph& graph,
     ends.push_back(graph.ops().size());
     for (const std::size_t end : ends) {
         const StageSlice slice = make_slice(graph, {begin, end});
-        stores_.emplace_back(
-            graph, slice.parameter_uses, chain_seed, at::Device(at::kCPU));
+        stores_.emplace_back(graph,
+                             slice.parameter_uses,
+                             FirstValues{chain_seed, {}},
+                             at::Device(at::kCPU));
         stages_.emplace_back(graph, slice, stores_.back(), options);
         begin = end;
     }

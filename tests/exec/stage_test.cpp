@@ -325,7 +325,7 @@ struct WatchedStage {
     explicit WatchedStage(Recompute recompute)
         : graph(make_dropout()),
           slice(make_slice(graph, {0, graph.ops().size()})),
-          store(graph, slice.parameter_uses, 1, at::Device(at::kCPU)) {
+          store(graph, slice.parameter_uses, {1, {}}, at::Device(at::kCPU)) {
         StageOptions options;
         options.recompute = recompute;
         options.fill_mask =
@@ -399,7 +399,7 @@ TEST(Stage, names_the_op_that_first_made_a_nan) {
     ParameterStore store(
         graph,
         make_slice(graph, {0, graph.ops().size()}).parameter_uses,
-        1,
+        {1, {}},
         at::Device(at::kCPU));
     StageOptions options;
     options.check_ops = true;

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "fusionllm/exec/first_value.hpp"
 #include "fusionllm/graph/slice.hpp"
 
 namespace fusionllm {
@@ -27,10 +28,10 @@ struct HeldParameter {
  */
 class ParameterStore {
 public:
-    //! Draws each parameter from (seed, its name).
+    //! Asks `first` for each parameter once, one after another.
     ParameterStore(const OpGraph& graph,
                    const std::vector<ParameterUse>& uses,
-                   std::uint64_t seed,
+                   const FirstValues& first,
                    at::Device device);
 
     const std::vector<ParameterUse>& uses() const { return uses_; }
@@ -61,10 +62,5 @@ private:
     std::vector<at::Tensor> leaves_;     // by use
     std::vector<at::Tensor> gradients_;  // by use
 };
-
-//! The first value of a parameter (host memory), a function of (seed, name).
-HostTensor initial_value(const OpGraph& graph,
-                         const Parameter& parameter,
-                         std::uint64_t seed);
 
 }  // namespace fusionllm

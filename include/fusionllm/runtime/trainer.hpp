@@ -9,6 +9,7 @@
 
 #include "fusionllm/comm/transport.hpp"
 #include "fusionllm/data/text.hpp"
+#include "fusionllm/exec/first_values.hpp"
 #include "fusionllm/io/trace.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/emulation.hpp"
@@ -104,6 +105,9 @@ struct TrainerSetup {
     TraceOptions trace{};
     //! Time the steps for other devices and links; only the root's counts.
     std::optional<Emulation> emulation = std::nullopt;
+    //! Asked, on the main thread, for the parameters and buffers that this rank
+    //! holds, one after another, unless a checkpoint is loaded.
+    InitialTensor initial{};
 };
 
 /*!

@@ -1,0 +1,111 @@
+#include "fusionllm/exec/first_value.hpp"
+
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/graph/graph_builder.hpp"
+#include "fusionllm/util/error.hpp"
+
+namespace fusionllm::test {
+namespace {
+
+const at::Device cpu(at::kCPU);
+using Kind = Initializer::Kind;
+
+//! One parameter "w" f32 and one buffer "b".
+OpGraph make_graph(std::int64_t size, TensorType buffer, Initializer start) {
+    GraphBuilder builder("one");
+    const TensorType type{DType::f32, {size}};
+    const ValueId w = builder.add_parameter("w", type, {Kind::zeros, 0});
+    const ValueId b = builder.add_buffer("b", std::move(buffer), start);
+    builder.add_op("y", "aten::add.Tensor", {w, b}, type);
+    return builder.build();
+}
+
+at::Tensor make_buffer(TensorType type, Initializer start) {
+    const OpGraph graph = make_graph(2, std::move(type), start);
+    return make_first_value(
+        graph, graph.signature().buffers.front(), {1, {}}, cpu);
+}
+
+//! Of /proc/self/status, in bytes.
+std::size_t status_bytes(const std::string& key) {
+    std::ifstream file("/proc/self/status");
+    for (std::string line; std::getline(file, line);) {
+        if (line.starts_with(key + ":")) {
+            return std::stoull(line.substr(key.size() + 1)) * 1024;
+        }
+    }
+    return 0;
+}
+
+TEST(FirstValue, takes_a_given_tensor_with_all_its_bytes) {
+    // Not a whole number of pages, and some of the pieces that it is taken in.
+    const std::int64_t size = 3'000'001;
+    const OpGraph graph = make_graph(size, {DType::f32, {1}}, {Kind::zeros, 0});
+    const at::Tensor expected = at::arange(size, at::kFloat);
+
+    const at::Tensor value = make_first_value(
+        graph,
+        graph.signature().parameters.front(),
+        {1,
+         [&](const std::string&) { return std::optional(to_host(expected)); }},
+        cpu);
+
+    EXPECT_TRUE(at::equal(value, expected));
+}
+
+TEST(FirstValue, never_holds_a_large_tensor_twice) {
+    const std::int64_t size = std::int64_t{32} << 20;  // 128 MiB
+    const OpGraph graph = make_graph(size, {DType::f32, {1}}, {Kind::zeros, 0});
+    const auto give = [&](const std::string&) {
+        HostTensor tensor{{DType::f32, {size}}, {}};
+        tensor.bytes.resize(num_bytes(tensor.type), std::byte{1});
+        return std::optional(std::move(tensor));
+    };
+    {
+        std::ofstream clear("/proc/self/clear_refs");
+        clear << "5";  // the peak begins anew
+        if (!clear.flush()) {
+            GTEST_SKIP() << "this system does not let the peak begin anew";
+        }
+    }
+    const std::size_t before = status_bytes("VmRSS");
+
+    const at::Tensor value = make_first_value(
+        graph, graph.signature().parameters.front(), {1, give}, cpu);
+
+    const double peak = static_cast<double>(status_bytes("VmHWM") - before);
+    EXPECT_LT(peak, 1.3 * static_cast<double>(value.nbytes()));
+    EXPECT_EQ(value.view(at::kInt).max().item<int>(), 0x01010101);
+}
+
+TEST(FirstValue, of_a_buffer_has_its_element_type) {
+    const at::Tensor counter = make_buffer({DType::i64, {}}, {Kind::zeros, 0});
+    const at::Tensor flags =
+        make_buffer({DType::boolean, {3}}, {Kind::ones, 0});
+
+    EXPECT_EQ(counter.scalar_type(), at::kLong);
+    EXPECT_EQ(counter.item<std::int64_t>(), 0);
+    EXPECT_TRUE(at::equal(flags, at::ones({3}, at::kBool)));
+}
+
+TEST(FirstValue, of_an_integer_buffer_cannot_be_drawn) {
+    try {
+        make_buffer({DType::i64, {2}}, {Kind::normal, 1});
+        FAIL() << "no InputError";
+    } catch (const InputError& error) {
+        EXPECT_STREQ(error.what(),
+                     "buffer 'b' is i64[2], so its first value cannot be drawn "
+                     "at random; let it start at zeros or ones, or give its "
+                     "value");
+    }
+}
+
+}  // namespace
+}  // namespace fusionllm::test
