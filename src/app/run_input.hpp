@@ -31,9 +31,11 @@ struct RunSection {
 //! [data]
 struct DataSection {
     //! "text", "tokens", "synthetic" or "k_hop"; of images "cifar10", "idx" or
-    //! "synthetic_images"
+    //! "synthetic_images"; own tensors "hdf5"
     std::string kind = "text";
     std::vector<std::filesystem::path> path;
+    //! Datasets of an HDF5 file in the order of the model's inputs.
+    std::vector<std::string> inputs;
     std::string tokenizer = "bytes";        //!< or "gpt2"
     std::filesystem::path vocabulary_file;  //!< of tokenizer "gpt2"
     std::filesystem::path merges_file;      //!< of tokenizer "gpt2"

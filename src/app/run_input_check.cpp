@@ -136,7 +136,7 @@ bool is_of_images(const DataSection& data) {
 
 bool reads_files(const DataSection& data) {
     return data.kind == "text" || data.kind == "tokens" ||
-           data.kind == "cifar10" || data.kind == "idx";
+           data.kind == "cifar10" || data.kind == "idx" || data.kind == "hdf5";
 }
 
 //! The files of a tokenizer are given where it needs them.
@@ -170,7 +170,20 @@ void check_data(const RunInput& input, const FindPlace& place) {
         "{}: 'path' in [data] is missing; name {}, or set kind = "
         "\"synthetic\"",
         place("data", "path"),
-        data.kind == "text" ? "text files or folders" : "files of tokens");
+        data.kind == "text"   ? "text files or folders"
+        : data.kind == "hdf5" ? "HDF5 files of samples"
+                              : "files of tokens");
+    FUSIONLLM_VALIDATE(
+        data.kind != "hdf5" || !data.inputs.empty(),
+        "{}: 'inputs' in [data] is missing for kind = \"hdf5\"; name the "
+        "datasets in the order of the model's inputs, labels included",
+        place("data", "inputs"));
+    FUSIONLLM_VALIDATE(
+        data.kind == "hdf5" || data.kind == "tokens" || data.inputs.empty(),
+        "{}: 'inputs' in [data] has no effect with kind = \"{}\"; leave it "
+        "out",
+        place("data", "inputs"),
+        data.kind);
     check_tokenizer(data, place);
     if (input.model_kind != "resnet" && data.kind == "k_hop") {
         check_k_hop(input, place);

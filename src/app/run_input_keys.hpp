@@ -89,14 +89,19 @@ void visit_data(Input& input, Visitor& visitor) {
                          "k_hop",
                          "cifar10",
                          "idx",
-                         "synthetic_images"}},
+                         "synthetic_images",
+                         "hdf5"}},
                 "\"text\" or \"tokens\" in files, or made up: \"synthetic\" "
                 "or \"k_hop\"; images: \"cifar10\", \"idx\", made up: "
-                "\"synthetic_images\".");
+                "\"synthetic_images\"; own tensors: \"hdf5\".");
     visitor.key("path",
                 data.path,
                 Any{},
                 "Files (of text folders, too), relative to this file.");
+    visitor.key("inputs",
+                data.inputs,
+                Any{},
+                "Of HDF5: datasets in the order of the model's inputs.");
     visitor.key("tokenizer",
                 data.tokenizer,
                 Choices{{"bytes", "gpt2"}},

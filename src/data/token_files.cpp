@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "fusionllm/util/error.hpp"
@@ -64,17 +65,40 @@ TokenPiece read_token_file(const fs::path& path) {
     return {tokens, 2, std::move(file)};
 }
 
-void check_tokens(const TokenPiece& piece,
-                  std::size_t vocabulary,
-                  const fs::path& path) {
+TokenPiece use_rows(const StoredRows& rows) {
+    FUSIONLLM_VALIDATE(rows.type.sizes.size() == 1,
+                       "{} is {}, but tokens have one axis; flatten them, or "
+                       "train on samples by kind = \"hdf5\" in [data]",
+                       rows.name,
+                       to_text(rows.type));
+    FUSIONLLM_EXPECTS(rows.type.dtype == DType::i64);
+    return {
+        {}, 1, {}, std::make_shared<const StoredRows>(rows), 0, rows.size()};
+}
+
+struct NamedPiece {
+    TokenPiece tokens;
+    std::string name;  // for messages
+};
+
+NamedPiece open_source(const TokenSource& source) {
+    const auto* path = std::get_if<fs::path>(&source);
+    if (path != nullptr) {
+        return {read_token_file(*path), "'" + path->string() + "'"};
+    }
+    const auto& rows = std::get<StoredRows>(source);
+    return {use_rows(rows), rows.name};
+}
+
+void check_tokens(const NamedPiece& piece, std::size_t vocabulary) {
     detail::TokenStream tokens;
-    tokens.append(piece);
+    tokens.append(piece.tokens);
     const std::size_t largest = tokens.largest();
     FUSIONLLM_VALIDATE(largest < vocabulary,
-                       "'{}' has the token {}, but the model's vocabulary is "
+                       "{} has the token {}, but the model's vocabulary is "
                        "{}; set vocabulary in [model] to that of the tokens, "
                        "{} or more",
-                       path.string(),
+                       piece.name,
                        largest,
                        vocabulary,
                        largest + 1);
@@ -82,18 +106,18 @@ void check_tokens(const TokenPiece& piece,
 
 }  // namespace
 
-DatasetSplit make_tokens_dataset(const std::vector<fs::path>& paths,
+DatasetSplit make_tokens_dataset(const std::vector<TokenSource>& sources,
                                  std::size_t context,
                                  std::size_t vocabulary,
                                  double validation_fraction) {
     detail::check_split(context, validation_fraction);
-    FUSIONLLM_VALIDATE(!paths.empty(),
+    FUSIONLLM_VALIDATE(!sources.empty(),
                        "no file of tokens is given; name at least one");
     detail::TokenStreams streams;
-    for (const fs::path& path : paths) {
-        const TokenPiece piece = read_token_file(path);
-        check_tokens(piece, vocabulary, path);
-        streams.append(piece, validation_fraction);
+    for (const TokenSource& source : sources) {
+        const NamedPiece piece = open_source(source);
+        check_tokens(piece, vocabulary);
+        streams.append(piece.tokens, validation_fraction);
     }
     return detail::make_window_split(
         std::move(streams), "tokens", context, validation_fraction);

@@ -23,12 +23,39 @@ Unsigned read_token(const std::byte* bytes) {
     return token;
 }
 
+//! Calls with the tokens of the piece in order, some at a time, as i64.
+template <class Use>
+void for_each_block(const TokenPiece& piece, Use&& use) {
+    std::vector<std::int64_t> block;
+    const std::size_t end = piece.first_row + piece.num_rows;
+    for (std::size_t row = piece.first_row; row < end; row += block.size()) {
+        block.resize(std::min(end - row, block_bytes / sizeof block[0]));
+        piece.rows->read(row, std::as_writable_bytes(std::span(block)));
+        use(block);
+    }
+}
+
+std::uint32_t to_token(std::int64_t number, const TokenPiece& piece) {
+    FUSIONLLM_VALIDATE(
+        std::in_range<std::uint32_t>(number),
+        "{} has the number {}, which is no token; tokens are from 0 to 2^32-1",
+        piece.rows->name,
+        number);
+    return static_cast<std::uint32_t>(number);
+}
+
 //! Calls with each token of the piece in order.
 template <class Use>
 void for_each_token(const TokenPiece& piece, Use&& use) {
     const std::byte* bytes = piece.bytes.data();
     const std::size_t size = piece.size();
-    if (piece.width == 1) {
+    if (piece.rows) {
+        for_each_block(piece, [&](std::span<const std::int64_t> block) {
+            for (const std::int64_t number : block) {
+                use(to_token(number, piece));
+            }
+        });
+    } else if (piece.width == 1) {
         for (std::size_t i = 0; i < size; ++i) {
             use(std::to_integer<std::uint32_t>(bytes[i]));
         }
@@ -143,11 +170,24 @@ void check_length(std::string_view which,
 }  // namespace
 
 TokenPiece TokenPiece::first(std::size_t num_tokens) const {
-    return {bytes.first(num_tokens * width), width, owner};
+    TokenPiece piece = *this;
+    if (rows) {
+        piece.num_rows = num_tokens;
+    } else {
+        piece.bytes = bytes.first(num_tokens * width);
+    }
+    return piece;
 }
 
 TokenPiece TokenPiece::after(std::size_t num_tokens) const {
-    return {bytes.subspan(num_tokens * width), width, owner};
+    TokenPiece piece = *this;
+    if (rows) {
+        piece.first_row += num_tokens;
+        piece.num_rows -= num_tokens;
+    } else {
+        piece.bytes = bytes.subspan(num_tokens * width);
+    }
+    return piece;
 }
 
 void TokenStream::append(TokenPiece piece) {
@@ -186,11 +226,18 @@ std::uint32_t TokenStream::largest() const {
 std::uint64_t TokenStream::hash(std::uint64_t start) const {
     std::size_t num_bytes = 0;
     for (const TokenPiece& piece : pieces_) {
-        num_bytes += piece.bytes.size();
+        num_bytes += piece.rows ? piece.num_rows * sizeof(std::int64_t)
+                                : piece.bytes.size();
     }
     BlockHash hash(derive_key(start, num_bytes));
     for (const TokenPiece& piece : pieces_) {
-        hash.add(piece.bytes);
+        if (!piece.rows) {
+            hash.add(piece.bytes);
+            continue;
+        }
+        for_each_block(piece, [&](std::span<const std::int64_t> block) {
+            hash.add(std::as_bytes(block));
+        });
     }
     return hash.finish();
 }

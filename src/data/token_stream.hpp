@@ -8,16 +8,21 @@
 #include <vector>
 
 #include "fusionllm/data/text.hpp"
+#include "fusionllm/util/stored_rows.hpp"
 
 namespace fusionllm::detail {
 
-//! Little-endian unsigned integers, in memory or a mapped file.
+//! Little-endian unsigned integers, in memory or a mapped file; or rows of
+//! another file, i64 without further axes, which are read when wanted.
 struct TokenPiece {
     std::span<const std::byte> bytes;
-    std::size_t width = 1;              //!< bytes a token: 1, 2 or 4
-    std::shared_ptr<const void> owner;  //!< of the bytes
+    std::size_t width = 1;                   //!< bytes a token: 1, 2 or 4
+    std::shared_ptr<const void> owner;       //!< of the bytes
+    std::shared_ptr<const StoredRows> rows = nullptr;  //!< null: bytes
+    std::size_t first_row = 0;
+    std::size_t num_rows = 0;
 
-    std::size_t size() const { return bytes.size() / width; }
+    std::size_t size() const { return rows ? num_rows : bytes.size() / width; }
     TokenPiece first(std::size_t num_tokens) const;
     TokenPiece after(std::size_t num_tokens) const;
 };

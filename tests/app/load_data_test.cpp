@@ -6,6 +6,8 @@
 #include "fusionllm/util/error.hpp"
 
 #include "data/tiny_vocabulary.hpp"
+#include "data/token_window.hpp"
+#include "io/hdf5_file.hpp"
 #include "message_of.hpp"
 #include "temporary_folder.hpp"
 
@@ -25,6 +27,12 @@ protected:
     TemporaryFolder folder_;
 };
 
+DatasetSplit load(const RunInput& input) {
+    return load_data(input,
+                     input.model_kind == "resnet" ? make_resnet(input.resnet, 2)
+                                                  : make_gpt2(input.model, 2));
+}
+
 TEST_F(LoadDataTest, text_becomes_the_tokens_of_the_tokenizer) {
     write_vocabulary(folder_, {"a b"});
     folder_.write("a.txt", "ababab");
@@ -36,13 +44,13 @@ TEST_F(LoadDataTest, text_becomes_the_tokens_of_the_tokenizer) {
     const std::vector<std::string> model{"model.context=2",
                                          "model.vocabulary=258"};
 
-    EXPECT_EQ(load_data(parse(bytes, model)).train->size(), 4u);
-    EXPECT_EQ(load_data(parse(gpt2, model)).train->size(), 1u);
+    EXPECT_EQ(load(parse(bytes, model)).train->size(), 4u);
+    EXPECT_EQ(load(parse(gpt2, model)).train->size(), 1u);
     EXPECT_EQ(load_tokenizer(parse(gpt2, model).data)->vocabulary(), 258u);
     EXPECT_EQ(load_tokenizer(parse(bytes, model).data)->vocabulary(), 256u);
     EXPECT_THAT(
         message_of<InputError>(
-            [&] { load_data(parse(gpt2, {"model.vocabulary=257"})); }),
+            [&] { load(parse(gpt2, {"model.vocabulary=257"})); }),
         HasSubstr("vocabulary = 257 in [model] is too small for tokenizer = "
                   "\"gpt2\", which makes 258 different tokens"));
 }
@@ -53,14 +61,65 @@ TEST_F(LoadDataTest, token_files_are_held_against_the_vocabulary) {
         "kind = 'tokens'\npath = 'a.bin'\nvalidation_fraction = 0\n";
 
     const auto split =
-        load_data(parse(tokens, {"model.context=2", "model.vocabulary=256"}));
+        load(parse(tokens, {"model.context=2", "model.vocabulary=256"}));
 
     EXPECT_EQ(split.train->size(), 1u);
+    EXPECT_THAT(
+        message_of<InputError>([&] {
+            load(parse(tokens, {"model.context=2", "model.vocabulary=255"}));
+        }),
+        HasSubstr("has the token 255"));
+}
+
+TEST_F(LoadDataTest, tokens_in_hdf5_are_found_by_name) {
+    Hdf5File(folder_.path() / "a.h5")
+        .add<std::uint16_t>("tokens", H5T_STD_U16LE, {4}, {1, 2, 3, 4});
+    Hdf5File(folder_.path() / "b.h5")
+        .add<std::uint16_t>("train/ids", H5T_STD_U16LE, {3}, {1, 2, 3});
+    const auto size = [&](const std::string& path, const std::string& inputs) {
+        return load(parse("kind = 'tokens'\npath = '" + path + "'\n" + inputs,
+                          {"model.context=2", "data.validation_fraction=0"}))
+            .train->size();
+    };
+
+    EXPECT_EQ(size("a.h5", ""), 2u);
+    EXPECT_EQ(size("b.h5", "inputs = ['train/ids']"), 1u);
+    EXPECT_THAT(message_of<InputError>([&] { size("b.h5", ""); }),
+                HasSubstr("has no dataset 'tokens'; it has 'train/ids'"));
+}
+
+TEST_F(LoadDataTest, own_tensors_come_in_the_order_of_the_models_inputs) {
+    Hdf5File file(folder_.path() / "a.h5");
+    file.add<std::int32_t>("x", H5T_STD_I32LE, {2, 2}, {1, 2, 3, 4});
+    file.add<std::int64_t>("y", H5T_STD_I64LE, {2, 2}, {2, 3, 4, 5});
+    file.add<std::int64_t>("z", H5T_STD_I64LE, {2}, {2, 3});
+    const auto load_inputs = [&](const std::string& inputs) {
+        return load(
+            parse("kind = 'hdf5'\npath = ['a.h5', 'a.h5']\ninputs = " + inputs,
+                  {"model.context=2", "data.validation_fraction=0"}));
+    };
+
+    const auto split = load_inputs("['x', 'y']");
+
+    ASSERT_EQ(split.train->size(), 4u);
+    const auto sample = split.train->get(3);
+    EXPECT_EQ(tokens_of(sample.at(0)), (std::vector<std::int64_t>{3, 4}));
+    EXPECT_EQ(tokens_of(sample.at(1)), (std::vector<std::int64_t>{4, 5}));
+    EXPECT_THAT(message_of<InputError>([&] { load_inputs("['x']"); }),
+                HasSubstr("names 1 datasets, but model 'gpt2' has 2 inputs, "
+                          "labels included: tokens, labels"));
+    EXPECT_THAT(message_of<InputError>([&] { load_inputs("['x', 'z']"); }),
+                HasSubstr("is i64[], but the model's input 'labels' takes "
+                          "i64[2]"));
+}
+
+TEST_F(LoadDataTest, a_model_of_other_inputs_wants_tensors) {
     EXPECT_THAT(message_of<InputError>([&] {
-                    load_data(parse(
-                        tokens, {"model.context=2", "model.vocabulary=255"}));
+                    load(parse("kind = 'synthetic'",
+                               {"model.kind=resnet", "model.size=resnet18"}));
                 }),
-                HasSubstr("has the token 255"));
+                HasSubstr("takes other inputs than two of "
+                          "i64[samples,tokens]"));
 }
 
 TEST_F(LoadDataTest, images_must_be_as_large_as_those_of_the_model) {
@@ -70,7 +129,7 @@ TEST_F(LoadDataTest, images_must_be_as_large_as_those_of_the_model) {
     const auto with_image = [&](const std::string& data, int image) {
         auto overrides = model;
         overrides.push_back("model.image=" + std::to_string(image));
-        return load_data(parse(data, overrides)).train->get(0).at(0).type;
+        return load(parse(data, overrides)).train->get(0).at(0).type;
     };
     const std::string cifar10 =
         "kind = 'cifar10'\npath = 'a.bin'\nvalidation_fraction = 0\n";

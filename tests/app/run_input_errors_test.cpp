@@ -161,6 +161,13 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
         {"[data]\ntokenizer = 'gpt2'\npath = 'a'\nvocabulary_file = 'b'",
          "inputs/x.toml: 'merges_file' in [data] is missing for tokenizer = "
          "\"gpt2\"; name its vocab.bpe"},
+        {"[data]\nkind = 'hdf5'\npath = 'a'",
+         "inputs/x.toml: 'inputs' in [data] is missing for kind = \"hdf5\"; "
+         "name the datasets in the order of the model's inputs, labels "
+         "included"},
+        {"[data]\nkind = 'synthetic'\ninputs = ['x']",
+         "inputs/x.toml:3: 'inputs' in [data] has no effect with kind = "
+         "\"synthetic\"; leave it out"},
         {"[data]\nkind = 'k_hop'\nsymbols = 4\nhops = 4",
          "inputs/x.toml:4: hops = 4 in [data] is too many for symbols = 4: so "
          "many lead back to the start; give at most 3, or more symbols"},

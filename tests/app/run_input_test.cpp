@@ -78,6 +78,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"model.stem", {"cifar", "model.kind=resnet", "model.size=resnet18"}},
         {"data.kind", {"text", "data.path=a"}},
         {"data.path", {"['a', '/b']"}},
+        {"data.inputs", {"['x', 'y']", "data.kind=tokens", "data.path=a"}},
         {"data.tokenizer",
          {"gpt2", "data.vocabulary_file=v", "data.merges_file=m"}},
         {"data.vocabulary_file", {"encoder.json"}},

@@ -9,6 +9,7 @@
 #include "fusionllm/util/file.hpp"
 
 #include "message_of.hpp"
+#include "rows_in_memory.hpp"
 #include "temporary_folder.hpp"
 #include "tiny_vocabulary.hpp"
 #include "token_window.hpp"
@@ -62,6 +63,44 @@ TEST_F(TokenFilesTest, tokens_of_16_bits_need_no_header) {
     EXPECT_EQ(window_of(*split.train, 0), (Window{1, 50256, 300}));
     EXPECT_EQ(window_of(*split.train, 1), (Window{50256, 300, 65535}));
     EXPECT_EQ(split.validation, nullptr);
+}
+
+StoredRows tokens_in_memory(std::vector<std::int64_t> tokens) {
+    const auto size = static_cast<std::int64_t>(tokens.size());
+    return rows_in_memory("'x'", DType::i64, {size}, std::move(tokens));
+}
+
+TEST_F(TokenFilesTest, tokens_may_be_rows_of_another_file) {
+    const auto file =
+        folder_.write("x.bin", bytes_of<std::uint16_t>({1, 2, 3, 4}));
+
+    const auto split =
+        make_tokens_dataset({tokens_in_memory({5, 6, 7, 8}), file}, 1, 9, 0.5);
+
+    ASSERT_EQ(split.train->size(), 3u);
+    EXPECT_EQ(window_of(*split.train, 0), (Window{5, 6}));
+    EXPECT_EQ(window_of(*split.train, 1), (Window{6, 1}));
+    ASSERT_EQ(split.validation->size(), 2u);
+    EXPECT_EQ(window_of(*split.validation, 0), (Window{7, 8}));
+    EXPECT_NE(
+        split.train->content_hash(),
+        make_tokens_dataset({tokens_in_memory({5, 6, 7, 9}), file}, 1, 10, 0.5)
+            .train->content_hash());
+}
+
+TEST_F(TokenFilesTest, rows_that_are_no_tokens_are_refused) {
+    const auto refuse = [](const StoredRows& rows) {
+        return message_of<InputError>(
+            [&] { make_tokens_dataset({rows}, 1, 9, 0.0); });
+    };
+
+    EXPECT_THAT(refuse(tokens_in_memory({1, -100, 3})),
+                HasSubstr("has the number -100, which is no token"));
+    EXPECT_THAT(refuse(tokens_in_memory({1, 9, 3})),
+                HasSubstr("'x' has the token 9"));
+    EXPECT_THAT(refuse(rows_in_memory<std::int64_t>(
+                    "'x'", DType::i64, {2, 2}, {1, 2, 3, 4})),
+                HasSubstr("tokens have one axis"));
 }
 
 TEST_F(TokenFilesTest, a_header_says_how_wide_tokens_are) {

@@ -207,7 +207,7 @@ TrainerSetup TrainRun::make_setup() const {
             [threads = static_cast<int>(input_.run.threads)] {
                 return make_compute_scope(threads);
             },
-            [this] { return load_data(input_); },
+            [this] { return load_data(input_, job_.graph); },
             process_begin_s(),
             evaluation_codecs(),
             input_.compression.basis_every,
