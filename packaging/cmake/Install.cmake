@@ -4,6 +4,15 @@ include(GNUInstallDirs)
 
 set_target_properties(fusionllm PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS fusionllm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(TARGET fusionllm-netlab-delay)
+  install(TARGETS fusionllm-netlab-delay
+    RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(PROGRAMS src/tools/fusionllm-netlab
+    DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(DIRECTORY src/tools/netlab USE_SOURCE_PERMISSIONS
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fusionllm/tools
+    PATTERN "__pycache__" EXCLUDE)
+endif()
 
 # Paths in inputs/ are relative (../docs, ../src, ...), so the folders keep
 # their places to each other.

@@ -13,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+TOOLS = "tools"  # programs of their own, which use no layer
 HEADER_LINES = 250
 SOURCE_LINES = 450
 
@@ -131,6 +132,8 @@ def read_sources(root, uses):
         for path in sorted(folder.rglob("*.[ch]pp")):
             name = path.relative_to(root).as_posix()
             layer = path.relative_to(folder).parts[0]
+            if layer == TOOLS:
+                continue
             if layer in uses:
                 sources.append(Source(
                     name, layer, without_comments(path.read_text())))

@@ -1,0 +1,1 @@
+"""A wide-area network in a box: see docs/how-to/netlab.md."""

@@ -1,0 +1,148 @@
+"""fusionllm-netlab: a wide-area network in a box."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from netlab import launch, measure, report
+from netlab.events import EXAMPLES, parse_events
+from netlab.lab import ENDING_SIGNALS, Lab, LabError, check_machine, run_apart
+from netlab.testbed import InputError, load_testbed
+
+TIME_TO_END_S = 30
+
+DESCRIPTION = """\
+Run an MPI program on this machine as if its ranks were at the sites of a
+testbed: a network namespace for each site, with the rates and delays of the
+lines between them. Rank i is device i of the testbed. Needs root.
+
+  fusionllm-netlab two-sites.toml -- mpirun -np 4 fusionllm two-sites.toml
+"""
+
+
+class Ended(Exception):
+    """A signal came."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+
+def main(folder):
+    """`folder` is where this program was called from; its exit status."""
+    arguments = _parse_arguments()
+    try:
+        testbed = load_testbed(arguments.testbed)
+        events = parse_events(arguments.at, testbed)
+        delay_program = _find_delay_program(folder, testbed)
+        check_machine()
+        return run_apart(
+            lambda: _run(arguments, testbed, events, delay_program))
+    except InputError as error:
+        print(f"fusionllm-netlab: {error}", file=sys.stderr)
+        return 2
+
+
+def _parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="fusionllm-netlab", description=DESCRIPTION,
+        usage="%(prog)s [options] TESTBED.toml -- COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("testbed", metavar="TESTBED.toml",
+                        help="a topology file, or an input with a [topology]")
+    parser.add_argument("--at", action="append", default=[], metavar="CHANGE",
+                        help=f"change a line while the command runs: {EXAMPLES}")
+    parser.add_argument("--counts", metavar="FILE.json",
+                        help="write the bytes of each line to a file too")
+    parser.add_argument("--measure", action="store_true",
+                        help="in place of a command: measure every line")
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    arguments = parser.parse_args(words[:end])
+    arguments.command = words[end + 1:]
+    if bool(arguments.command) == arguments.measure:
+        parser.error("give either a command after -- or --measure")
+    return arguments
+
+
+def _find_delay_program(folder, testbed):
+    name = "fusionllm-netlab-delay"
+    if not any(line.latency_s for line in testbed.lines.values()):
+        return name
+    path = Path(folder) / name
+    if not os.access(path, os.X_OK):
+        raise InputError(f"{path} not found, and it makes the delays; build "
+                         f"the target {name} or install FusionLLM")
+    return str(path)
+
+
+def _run(arguments, testbed, events, delay_program):
+    """Inside the lab's own namespaces."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, _raise_ended)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+    try:
+        lab = Lab(testbed, delay_program)
+        if arguments.measure:
+            return measure.measure(lab)
+        begin = time.monotonic()
+        status = _run_command(lab, arguments.command, events)
+        _report(lab, arguments.counts, time.monotonic() - begin)
+        return status
+    except Ended as ended:
+        return 128 + ended.number
+    except LabError as error:
+        print(f"fusionllm-netlab: {error}", file=sys.stderr)
+        return 2
+
+
+def _raise_ended(number, _):
+    raise Ended(number)
+
+
+def _run_command(lab, command, events):
+    stdin = subprocess.DEVNULL if os.isatty(0) else None
+    process = lab.start(0, command, launch.environment(os.environ),
+                        stdin=stdin, start_new_session=True)
+    begin = time.monotonic()
+    try:
+        for event in events:
+            if _wait(process, begin + event.at_s) is not None:
+                print(f"netlab: the command ended before: {event.what}",
+                      file=sys.stderr)
+                break
+            lab.apply(event)
+            print(f"netlab: {time.monotonic() - begin:.1f} s: {event.what}",
+                  file=sys.stderr)
+        status = process.wait()
+    except Ended as ended:
+        status = _end(process, ended.number)
+    return status if status >= 0 else 128 - status
+
+
+def _wait(process, until):
+    try:
+        return process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(process, number):
+    """Pass the signal on and wait, but not for ever; a second one ends it."""
+    try:
+        os.killpg(process.pid, number)
+        return process.wait(TIME_TO_END_S)
+    except (Ended, ProcessLookupError, subprocess.TimeoutExpired):
+        return 128 + number
+
+
+def _report(lab, path, seconds):
+    counts = lab.counts()
+    lab.end()
+    report.print_counts(lab.testbed, counts, seconds)
+    if path:
+        report.write_counts(path, lab.testbed, counts, seconds)

@@ -1,0 +1,247 @@
+"""Real runs over shaped lines; needs root and namespaces, else exit status 77."""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+parser = argparse.ArgumentParser()
+for name in ("--netlab", "--program", "--mpiexec"):
+    parser.add_argument(name, required=True)
+tools, rest = parser.parse_known_args()
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
+STREAM = SOURCE / "src/tools/netlab/stream.py"
+
+# What a netlab is made of, tried by hand: a failure of our own must not look
+# like a machine that has none of it.
+PROBE = """
+ip link add w0 type veth peer name w1 && ip tuntap add d0 mode tun &&
+tc qdisc add dev w0 root handle 1: htb &&
+tc class add dev w0 parent 1: classid 1:1 htb rate 8mbit &&
+tc qdisc add dev w0 parent 1:1 bfifo limit 100000 &&
+tc filter add dev w0 parent 1: protocol ip u32 match ip src 10.0.0.0/8 \\
+    flowid 1:1
+"""
+
+TESTBED = """
+sites = [{name = "lyon", ranks = 1}, {name = "osaka", ranks = 1}]
+default_link = {bandwidth = "20 Mbit/s", latency = "5 ms"}
+"""
+INPUT = """
+[model]
+layers = 2
+width = 64
+context = 64
+vocabulary = 64
+tie_embeddings = false
+[data]
+kind = "synthetic"
+[train]
+steps = 4
+batch = 8
+micro_batches = 4
+[plan]
+partition = "equal_ops"
+[topology]
+file = "testbed.toml"
+"""
+
+
+def why_not():
+    """A sentence, if this machine cannot have a netlab."""
+    if os.geteuid() != 0:
+        return "a netlab needs root"
+    try:
+        result = subprocess.run(
+            ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net",
+             "sh", "-c", PROBE], capture_output=True, text=True)
+    except FileNotFoundError as error:
+        return f"{error.filename} not found"
+    return result.stderr.strip() if result.returncode != 0 else ""
+
+
+def namespaces():
+    """(network namespaces, process namespaces) of all processes."""
+    found = (set(), set())
+    for entry in pathlib.Path("/proc").iterdir():
+        for kind, names in zip(("net", "pid"), found):
+            try:
+                names.add(os.readlink(entry / "ns" / kind))
+            except OSError:
+                pass  # ended, or no process
+    return found
+
+
+def mounts():
+    return pathlib.Path("/proc/self/mountinfo").read_text()
+
+
+class Netlab(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fusionllm-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        (self.folder / "testbed.toml").write_text(TESTBED)
+        (self.folder / "input.toml").write_text(INPUT)
+        self.mounts = mounts()
+
+    def start(self, *words, options=()):
+        process = subprocess.Popen(
+            [tools.netlab, self.folder / "testbed.toml", *options, "--",
+             *words], cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.kill)
+        return process
+
+    def run_lab(self, *words, options=(), status=0):
+        process = self.start(*words, options=options)
+        output = process.communicate(timeout=60)[0]
+        self.assertEqual(process.returncode, status, output)
+        return output
+
+    def train(self, *mpi_options):
+        return [tools.mpiexec, "-np", "2", *mpi_options, tools.program,
+                "input.toml", "--output", "out", "--overwrite"]
+
+    def counts(self):
+        lines = json.loads((self.folder / "counts.json").read_text())["lines"]
+        return {(line["from"], line["to"]): line["bytes"] for line in lines}
+
+    def start_and_see(self, *words):
+        """A lab whose command runs, and the namespaces it has made."""
+        before = namespaces()
+        process = self.start("sh", "-c", "echo here; " + " ".join(words))
+        self.assertEqual(process.stdout.readline(), "here\n")
+        made = [now - old for now, old in zip(namespaces(), before)]
+        self.assertTrue(made[0] and made[1])
+        return process, made
+
+    def assert_gone(self, made):
+        end = time.monotonic() + 20
+        while any(now & mine for now, mine in zip(namespaces(), made)):
+            self.assertLess(time.monotonic(), end, "processes are left")
+            time.sleep(0.05)
+        self.assertEqual(mounts(), self.mounts)
+
+    def test_training_crosses_the_lines_over_ob1(self):
+        self.check_training("ob1")
+
+    def test_training_crosses_the_lines_over_ucx(self):
+        self.check_training("ucx")
+
+    def check_training(self, pml):
+        output = self.run_lab(*self.train("--mca", "pml", pml),
+                              options=["--counts", "counts.json"])
+
+        # As many activations one way as gradients the other way.
+        sent = int(re.search(r"^lyon - osaka +(\d+)", output,
+                             re.MULTILINE).group(1)) / 2
+        self.assertGreater(sent, 1e6)
+        counts = self.counts()
+        for pair in (("lyon", "osaka"), ("osaka", "lyon")):
+            self.assertGreater(counts[pair], sent)
+            self.assertLess(counts[pair], 1.2 * sent)
+        self.assertEqual(mounts(), self.mounts)
+
+    def test_ranks_are_at_the_sites_of_their_devices(self):
+        output = self.run_lab(
+            tools.mpiexec, "-np", "2", "--tag-output", "hostname")
+
+        self.assertIn("[1,0]<stdout>:lyon\n", output)
+        self.assertIn("[1,1]<stdout>:osaka\n", output)
+
+    def test_two_labs_of_one_testbed_do_not_meet(self):
+        one, other = [self.start("sh", "-c", "hostname; sleep 0.5")
+                      for _ in range(2)]
+
+        for process in (one, other):
+            self.assertIn("lyon\n", process.communicate(timeout=60)[0])
+            self.assertEqual(process.returncode, 0)
+
+    def test_a_command_that_fails_gives_its_status(self):
+        self.run_lab("sh", "-c", "exit 7", status=7)
+        self.run_lab("sh", "-c", "kill -KILL $$", status=137)
+
+    def test_ctrl_c_ends_the_ranks_and_leaves_nothing(self):
+        process, made = self.start_and_see(
+            "exec", *self.train("--mca", "pml", "ob1"),
+            "--set", "train.steps=100000")
+        while line := process.stdout.readline():
+            if line.startswith("step "):
+                break
+        self.assertTrue(line)
+
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=40)
+
+        self.assertNotEqual(process.returncode, 0)
+        self.assert_gone(made)
+
+    def test_a_killed_netlab_takes_all_with_it(self):
+        process, made = self.start_and_see("sleep 1000 & sleep 1000")
+
+        process.kill()
+
+        self.assert_gone(made)
+
+    def test_what_the_command_leaves_behind_ends_with_it(self):
+        process, made = self.start_and_see("setsid sleep 1000 & exit 3")
+
+        self.assertEqual(process.wait(20), 3)
+        self.assert_gone(made)
+
+    def test_a_line_can_be_slowed_and_cut_while_the_command_runs(self):
+        # 100,000 bytes a second from the start, and nothing at all for 1.5 s.
+        script = (f"$FUSIONLLM_NETLAB_EXEC osaka '{sys.executable} {STREAM} "
+                  "serve 10.77.1.1 >/dev/null' & sleep 0.5; date +%s.%N; "
+                  f"{sys.executable} {STREAM} ask 10.77.1.1 100000; "
+                  "date +%s.%N")
+
+        output = self.run_lab("sh", "-c", script, options=[
+            "--at", "0s:lyon>osaka=0.8Mbit/s",
+            "--at", "0.1s:lyon-osaka=down:2s"])
+
+        begin, answer, end = [line.split() for line in output.splitlines()
+                              if line[:1].isdigit()]
+        self.assertLess(float(answer[1]), 150000, output)
+        self.assertGreater(float(end[0]) - float(begin[0]), 2.0, output)
+        self.assertIn("lyon-osaka is up again", output)
+
+    def test_a_wrong_testbed_is_a_sentence(self):
+        (self.folder / "testbed.toml").write_text("sites = []")
+
+        output = self.run_lab("true", status=2)
+
+        self.assertIn("there are no sites", output)
+        self.assertNotIn("Traceback", output)
+
+    def test_without_root_it_says_so(self):
+        if not shutil.which("setpriv"):
+            self.skipTest("setpriv not found")
+        self.folder.chmod(0o755)
+        result = subprocess.run(
+            ["setpriv", "--reuid=65534", "--clear-groups", tools.netlab,
+             self.folder / "testbed.toml", "--", "true"],
+            capture_output=True, text=True)
+
+        if "Permission denied" in result.stderr:
+            self.skipTest("others cannot read this build")
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("needs root", result.stderr)
+
+
+if __name__ == "__main__":
+    reason = why_not()
+    if reason:
+        print(f"SKIPPED: no network namespaces here: {reason}")
+        sys.exit(77)
+    unittest.main(argv=[sys.argv[0], "--verbose", *rest])
