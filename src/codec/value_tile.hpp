@@ -69,37 +69,36 @@ FUSIONLLM_INLINE TileScale scale_of(std::uint32_t largest_bits) {
 }
 
 /*!
- * What is added before the fraction is cut off, for eight numbers: uniform in
- * steps of 2^-15 of a level, from half a step on, so that a level stays though
- * 1 / s was rounded.
+ * What is added before the fraction is cut off, for the tile from number
+ * `first` on, eight numbers a counter: uniform in steps of 2^-15 of a level,
+ * from half a step on, so that a level stays though 1 / s was rounded.
  *
- * Not inline: compilers would run several blocks at a time, for which baseline
- * x86-64 has no good multiplication.
+ * Not inline, and the counters of a tile together: so compilers vectorise it.
  */
-[[gnu::noinline]] FUSIONLLM_INLINE void draw_eight(std::uint64_t block,
-                                                   PhiloxKey key,
-                                                   std::int32_t* dither) {
-    const PhiloxBlock random = philox({{static_cast<std::uint32_t>(block),
-                                        static_cast<std::uint32_t>(block >> 32),
-                                        0,
-                                        0}},
-                                      key);
-    for (int j = 0; j < 4; ++j) {
-        const std::uint32_t word = random.words[j];
-        dither[2 * j] =
-            static_cast<std::int32_t>((word & 0xFFFEu) << 7 | 0x80u);
-        dither[2 * j + 1] =
-            static_cast<std::int32_t>((word >> 16 & 0xFFFEu) << 7 | 0x80u);
+[[gnu::noinline]] FUSIONLLM_INLINE void draw_dither(std::uint64_t first,
+                                                    PhiloxKey key,
+                                                    std::int32_t* dither) {
+    constexpr int counters = tile / 8;
+    std::uint32_t words0[counters];
+    std::uint32_t words1[counters];
+    std::uint32_t words2[counters] = {};
+    std::uint32_t words3[counters] = {};
+    for (int i = 0; i < counters; ++i) {
+        const std::uint64_t counter = first / 8 + static_cast<std::uint64_t>(i);
+        words0[i] = static_cast<std::uint32_t>(counter);
+        words1[i] = static_cast<std::uint32_t>(counter >> 32);
     }
-}
-
-//! For the tile from number `first` on.
-FUSIONLLM_INLINE void draw_dither(std::uint64_t first,
-                                  PhiloxKey key,
-                                  std::int32_t* dither) {
-    for (int i = 0; i < tile / 8; ++i) {
-        draw_eight(
-            first / 8 + static_cast<std::uint64_t>(i), key, dither + 8 * i);
+    philox_lanes<counters>(words0, words1, words2, words3, key);
+    for (int i = 0; i < counters; ++i) {
+        const std::uint32_t words[4] = {
+            words0[i], words1[i], words2[i], words3[i]};
+        for (int j = 0; j < 4; ++j) {
+            std::int32_t* const two = dither + 8 * i + 2 * j;
+            two[0] =
+                static_cast<std::int32_t>((words[j] & 0xFFFEu) << 7 | 0x80u);
+            two[1] = static_cast<std::int32_t>((words[j] >> 16 & 0xFFFEu) << 7 |
+                                               0x80u);
+        }
     }
 }
 

@@ -418,7 +418,7 @@ void measure(const Options& options) {
         std::vector<Candidate> candidates;
         add_copy(candidates, size);
         for (const char* choice :
-             {"int8", "int4", "bf16", "subspace(16,int4)"}) {
+             {"int8", "int4", "int4s", "bf16", "subspace(16,int4)"}) {
             add_codec(candidates, choice, draws);
         }
         run_rounds(candidates, draws, options.rounds);

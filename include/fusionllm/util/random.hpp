@@ -28,19 +28,32 @@ struct PhiloxBlock {
     std::uint32_t words[4];
 };
 
-FUSIONLLM_INLINE PhiloxBlock philox(PhiloxBlock counter, PhiloxKey key) {
+//! Word w of `count` counters in words[w], so that compilers can vectorise.
+template <int count>
+FUSIONLLM_INLINE void philox_lanes(std::uint32_t* words0,
+                                   std::uint32_t* words1,
+                                   std::uint32_t* words2,
+                                   std::uint32_t* words3,
+                                   PhiloxKey key) {
     for (int round = 0; round < 10; ++round) {
-        const std::uint64_t a = 0xD2511F53ull * counter.words[0];
-        const std::uint64_t b = 0xCD9E8D57ull * counter.words[2];
-        counter = {{static_cast<std::uint32_t>(b >> 32) ^ counter.words[1] ^
-                        key.words[0],
-                    static_cast<std::uint32_t>(b),
-                    static_cast<std::uint32_t>(a >> 32) ^ counter.words[3] ^
-                        key.words[1],
-                    static_cast<std::uint32_t>(a)}};
+        for (int i = 0; i < count; ++i) {
+            const std::uint64_t a = 0xD2511F53ull * words0[i];
+            const std::uint64_t b = 0xCD9E8D57ull * words2[i];
+            words0[i] =
+                static_cast<std::uint32_t>(b >> 32) ^ words1[i] ^ key.words[0];
+            words2[i] =
+                static_cast<std::uint32_t>(a >> 32) ^ words3[i] ^ key.words[1];
+            words1[i] = static_cast<std::uint32_t>(b);
+            words3[i] = static_cast<std::uint32_t>(a);
+        }
         key.words[0] += 0x9E3779B9u;
         key.words[1] += 0xBB67AE85u;
     }
+}
+
+FUSIONLLM_INLINE PhiloxBlock philox(PhiloxBlock counter, PhiloxKey key) {
+    auto& c = counter.words;
+    philox_lanes<1>(&c[0], &c[1], &c[2], &c[3], key);
     return counter;
 }
 
