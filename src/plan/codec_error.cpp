@@ -51,6 +51,16 @@ double kept_squares(const CodecChoice& choice) {
     return std::pow(ratio, choice.selection == Selection::row ? -0.25 : -0.3);
 }
 
+// As `ErrorTable::both_errors` counts gradients.
+constexpr double weight_of_unbiased = 0.1;
+
+//! Gradients that lose their small numbers.
+bool is_biased(const CodecChoice& choice) {
+    return choice.id == CodecId::paper_top_k ||
+           (has_scales(choice.backward.format) &&
+            choice.backward.rounding == Rounding::nearest);
+}
+
 std::pair<std::size_t, ValueId> key_of(const MeasuredError& entry) {
     return {entry.cut, entry.value};
 }
@@ -119,6 +129,14 @@ double ErrorTable::error(std::size_t cut,
     }
     return std::min(
         1.0, num_alike == 0 ? prior : prior * std::exp(log_sum / num_alike));
+}
+
+double ErrorTable::both_errors(std::size_t cut,
+                               ValueId value,
+                               const CodecChoice& choice) const {
+    const double weight = is_biased(choice) ? 1 : weight_of_unbiased;
+    return std::hypot(error(cut, value, Direction::forward, choice),
+                      weight * error(cut, value, Direction::backward, choice));
 }
 
 }  // namespace fusionllm

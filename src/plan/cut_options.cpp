@@ -118,8 +118,8 @@ std::vector<CutOption> make_cut_options(
                 errors.error(cut, value.value, Direction::forward, codec);
             const double backward =
                 errors.error(cut, value.value, Direction::backward, codec);
-            option.error =
-                std::max(option.error, std::hypot(forward, backward));
+            option.error = std::max(
+                option.error, errors.both_errors(cut, value.value, codec));
             is_allowed &= byte_ratio(codec, shape) <= options.max_byte_ratio &&
                           (options.max_error <= 0 ||
                            std::max(forward, backward) <= options.max_error);

@@ -121,13 +121,6 @@ std::vector<Fence> FenceRule::choose_under_target(
     return fences;
 }
 
-double FenceRule::error_of(const Fence& fence) const {
-    return std::hypot(
-        errors_.error(fence.cut, fence.value, Direction::forward, fence.codec),
-        errors_.error(
-            fence.cut, fence.value, Direction::backward, fence.codec));
-}
-
 double FenceRule::price(std::span<const Fence> fences) const {
     if (!has_target()) {
         return 1;
@@ -137,7 +130,9 @@ double FenceRule::price(std::span<const Fence> fences) const {
         const std::size_t cut = fences[i].cut;
         double error = 0;
         for (; i < fences.size() && fences[i].cut == cut; ++i) {
-            error = std::max(error, error_of(fences[i]));
+            error = std::max(
+                error,
+                errors_.both_errors(cut, fences[i].value, fences[i].codec));
         }
         sum += error;
     }

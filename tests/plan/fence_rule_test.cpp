@@ -142,7 +142,7 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
     EXPECT_EQ(texts[0], "fp32");
     EXPECT_EQ(texts[1], "bf16");
     EXPECT_EQ(texts[2], "int8");
-    EXPECT_EQ(texts[3], "int4");
+    EXPECT_EQ(texts[3], "int4/int4s");
     EXPECT_TRUE(texts[4].starts_with("top_k_row(")) << texts[4];
     EXPECT_TRUE(texts[5].starts_with("subspace(")) << texts[5];
 }
@@ -221,7 +221,7 @@ TEST(FenceRuleTest, no_value_has_more_than_the_largest_error) {
     EXPECT_EQ(codecs(step, options), Texts{"int8"});
     // int3s backward would be allowed, but forward is as slow with int4.
     options.max_error = 0.3;
-    EXPECT_EQ(codecs(step, options), Texts{"int4"});
+    EXPECT_EQ(codecs(step, options), Texts{"int4/int4s"});
     step.link(0, 1) = {};
     EXPECT_EQ(codecs(step, options), Texts{"fp32/int3s"});
 }
@@ -348,8 +348,9 @@ TEST(FenceRuleTest, a_codec_in_use_stays_while_it_nearly_fits) {
     EXPECT_EQ(choose(6.8, "bf16"), "int8");
     // A milder one is taken when it has clearly less error.
     EXPECT_EQ(choose(2.9, "bf16"), "fp32");
-    EXPECT_EQ(choose(29, "top_k_row(2.38,int4)"), "top_k_row(2.38,int4)");
-    EXPECT_EQ(choose(29, "top_k_row(8,int4)"), "top_k_row(2,int4)");
+    const char* near = "top_k_row(2.38,int4/int4s)";
+    EXPECT_EQ(choose(29, near), near);
+    EXPECT_EQ(choose(29, "top_k_row(8,int4/int4s)"), "top_k_row(2,int4/int4s)");
 }
 
 TEST(FenceRuleTest, measured_errors_change_the_choice) {
@@ -564,6 +565,21 @@ TEST(CodecErrorTest, quantisers_come_first_then_top_k_then_subspaces) {
     EXPECT_GT(error("top_k(6.5,int4)"), error("subspace(4.1,int4)"));
     EXPECT_GT(error("top_k(23,int4)"), error("subspace(13,int4)"));
     EXPECT_GT(error("int4s"), error("int4"));
+}
+
+TEST(ErrorTableTest, gradients_count_a_tenth_unless_they_lose_small_numbers) {
+    const ValueId value(7);
+    const ErrorTable table;
+    const auto both = [&](const char* text) {
+        return table.both_errors(3, value, parse_codec_choice(text, 1));
+    };
+
+    EXPECT_EQ(both("fp32"), 0);
+    EXPECT_EQ(both("int4/fp32"), 0.1);
+    EXPECT_EQ(both("fp32/int4"), 0.1);
+    EXPECT_NEAR(both("fp32/int4s"), 0.014, 0.001);
+    EXPECT_LT(both("int8/int4s"), both("int4/int8"));
+    EXPECT_GT(both("paper(1.5)"), both("top_k(1.5,fp32)"));
 }
 
 TEST(ErrorTableTest, extrapolates_what_was_measured_to_codecs_alike) {

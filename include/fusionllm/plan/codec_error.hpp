@@ -56,6 +56,19 @@ public:
                  ValueId value,
                  Direction direction,
                  const CodecChoice& choice) const;
+    /*!
+     * What codecs are ranked by: the root of the squares of both directions'
+     * errors, those of gradients times 0.1 unless few bits round them to the
+     * nearest.
+     *
+     * An error that is zero on average, or the gradient of what was really
+     * computed (a shared mask, a projection), hardly harms training, but one
+     * that drops small gradients for good does: docs/evaluation.md,
+     * "Convergence".
+     */
+    double both_errors(std::size_t cut,
+                       ValueId value,
+                       const CodecChoice& choice) const;
     const std::vector<MeasuredError>& measured() const { return measured_; }
 
     friend bool operator==(const ErrorTable&, const ErrorTable&) = default;

@@ -49,7 +49,7 @@ struct SideWork {
 struct CutOption {
     CodecChoice codec;
     CutCost saved;      //!< fewer bytes than dense, of a micro-batch
-    double error = 0;   //!< root of the squares of both directions' errors
+    double error = 0;   //!< `ErrorTable::both_errors`
     SideWork sender;    //!< of the activations
     SideWork receiver;  //!< of the activations
 };
@@ -71,8 +71,9 @@ struct CutOption {
  * own. If the dense step is not slower (`analytic_step_s`), it is taken.
  *
  * Candidates of `bottleneck`: a ratio every 1%. Of `adaptive`, by error: all
- * pairs of fp32, bf16, int8 and int4, int3s backward too, and a top-k and a
- * subspace with int4 every 19% of the ratio; the top-k is that of every row.
+ * pairs of fp32, bf16, int8 and int4 forward and fp32, bf16, int8, int4s and
+ * int3s backward, and a top-k and a subspace with int4/int4s every 19% of the
+ * ratio; the top-k is that of every row.
  *
  * Ours, but for `paper`: r_link = max(1, 3 r R_link / max R) with R the dense
  * transfer of both directions, latency included.
@@ -125,7 +126,6 @@ public:
 
 private:
     void add_profiles();
-    double error_of(const Fence& fence) const;
     std::vector<Fence> choose_paper(const Placement& placement,
                                     const MeasuredStep& measured) const;
     std::vector<Fence> choose_under_target(const Placement& placement,
