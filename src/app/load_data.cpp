@@ -142,16 +142,30 @@ DatasetSplit load_tensors(const DataSection& data, const OpGraph& graph) {
     return make_tensor_dataset(std::move(tensors), data.validation_fraction);
 }
 
-DatasetSplit read_images(const RunInput& input, const TensorType& wanted) {
+//! Of a model whose output is a number for each class of a sample.
+std::int64_t classes_of(const RunInput& input, const OpGraph& graph) {
+    const auto output = graph.signature().output;
+    if (input.model_kind == "resnet" || !output) {
+        return input.resnet.classes;
+    }
+    const auto& sizes = graph.value(*output).type.sizes;
+    return sizes.size() == 2 ? sizes.back() : input.resnet.classes;
+}
+
+DatasetSplit read_images(const RunInput& input,
+                         const TensorType& wanted,
+                         std::int64_t classes) {
     const DataSection& data = input.data;
     const auto seed = static_cast<std::uint64_t>(input.run.seed);
     const double fraction = data.validation_fraction;
+    const ImageShape shape{
+        classes, wanted.sizes[0], wanted.sizes[1], wanted.sizes[2]};
     if (data.kind == "synthetic_images") {
-        const ImageShape shape{input.resnet.classes,
-                               wanted.sizes[0],
-                               wanted.sizes[1],
-                               wanted.sizes[2]};
         return make_synthetic_image_dataset(seed, shape, data.images, fraction);
+    }
+    if (data.kind == "image_folder") {
+        return make_image_folder_dataset(
+            data.path, seed, shape, data.images, fraction);
     }
     return data.kind == "cifar10"
                ? make_cifar10_dataset(data.path, seed, data.images, fraction)
@@ -172,7 +186,7 @@ DatasetSplit load_images(const RunInput& input, const OpGraph& graph) {
                        input.data.kind,
                        graph.name());
     const TensorType wanted = sample_type(graph, inputs[0]);
-    DatasetSplit split = read_images(input, wanted);
+    DatasetSplit split = read_images(input, wanted, classes_of(input, graph));
     const TensorType given = split.train->get(0).at(0).type;
     FUSIONLLM_VALIDATE(given == wanted,
                        "the images of kind = \"{}\" in [data] are {}, but the "

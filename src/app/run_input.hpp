@@ -30,8 +30,8 @@ struct RunSection {
 
 //! [data]
 struct DataSection {
-    //! "text", "tokens", "synthetic" or "k_hop"; of images "cifar10", "idx" or
-    //! "synthetic_images"; own tensors "hdf5"
+    //! "text", "tokens", "synthetic" or "k_hop"; of images "cifar10", "idx",
+    //! "image_folder" or "synthetic_images"; own tensors "hdf5"
     std::string kind = "text";
     std::vector<std::filesystem::path> path;
     //! Datasets of an HDF5 file in the order of the model's inputs.

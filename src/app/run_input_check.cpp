@@ -131,7 +131,7 @@ void check_k_hop(const RunInput& input, const FindPlace& place) {
 
 bool is_of_images(const DataSection& data) {
     return data.kind == "cifar10" || data.kind == "idx" ||
-           data.kind == "synthetic_images";
+           data.kind == "image_folder" || data.kind == "synthetic_images";
 }
 
 bool reads_files(const DataSection& data) {

@@ -89,10 +89,12 @@ void visit_data(Input& input, Visitor& visitor) {
                          "k_hop",
                          "cifar10",
                          "idx",
+                         "image_folder",
                          "synthetic_images",
                          "hdf5"}},
                 "\"text\" or \"tokens\" in files, or made up: \"synthetic\" "
-                "or \"k_hop\"; images: \"cifar10\", \"idx\", made up: "
+                "or \"k_hop\"; images: \"cifar10\", \"idx\", "
+                "\"image_folder\", made up: "
                 "\"synthetic_images\"; own tensors: \"hdf5\".");
     visitor.key("path",
                 data.path,

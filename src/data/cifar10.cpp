@@ -5,6 +5,7 @@
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/hash.hpp"
 
+#include "cifar10_pickle.hpp"
 #include "file_bytes.hpp"
 #include "image_dataset.hpp"
 #include "token_stream.hpp"
@@ -18,17 +19,28 @@ constexpr std::int64_t num_classes = 10;
 constexpr std::size_t image_bytes = 3 * 32 * 32;
 constexpr std::size_t record_bytes = 1 + image_bytes;  // the label first
 
-std::vector<fs::path> find_bin_files(const fs::path& folder) {
-    std::vector<fs::path> files;
+bool is_of_python(const fs::path& path) {
+    const std::string name = path.filename().string();
+    return path.extension().empty() &&
+           (name.starts_with("data_batch_") || name.starts_with("test_batch"));
+}
+
+std::vector<fs::path> find_batches(const fs::path& folder) {
+    std::vector<fs::path> binary;
+    std::vector<fs::path> of_python;
     for (const auto& entry : fs::directory_iterator(folder)) {
         if (entry.is_regular_file() && entry.path().extension() == ".bin") {
-            files.push_back(entry.path());
+            binary.push_back(entry.path());
+        } else if (entry.is_regular_file() && is_of_python(entry.path())) {
+            of_python.push_back(entry.path());
         }
     }
+    auto& files = binary.empty() ? of_python : binary;
     std::ranges::sort(files);
     FUSIONLLM_VALIDATE(!files.empty(),
-                       "there is no .bin file in the folder '{}'; name that of "
-                       "CIFAR-10's binary version",
+                       "there is no .bin file in the folder '{}', and no "
+                       "data_batch_1; name that of CIFAR-10's binary or Python "
+                       "version",
                        folder.string());
     return files;
 }
@@ -43,7 +55,7 @@ std::vector<fs::path> find_files(const std::vector<fs::path>& paths) {
             files.push_back(path);
             continue;
         }
-        const auto found = find_bin_files(path);
+        const auto found = find_batches(path);
         files.insert(files.end(), found.begin(), found.end());
     }
     return files;
@@ -58,21 +70,35 @@ public:
         hash_ = all_.hash(hash_text("cifar10"));
     }
 
-    std::size_t size() const override { return records_.size(); }
+    std::size_t size() const override { return images_.size(); }
     ImageShape shape() const override { return {num_classes, 3, 32, 32}; }
     std::int64_t label(std::size_t index) const override {
-        return std::to_integer<std::int64_t>(*records_[index]);
+        return images_[index].label;
     }
     void copy_pixels(std::size_t index,
                      std::span<std::uint8_t> pixels) const override {
         FUSIONLLM_EXPECTS(pixels.size() == image_bytes);
-        std::memcpy(pixels.data(), records_[index] + 1, image_bytes);
+        std::memcpy(pixels.data(), images_[index].pixels, image_bytes);
     }
     std::uint64_t content_hash() const override { return hash_; }
 
 private:
+    struct Image {
+        std::int64_t label;
+        const std::byte* pixels;
+    };
+
     void add(const fs::path& path) {
         auto file = std::make_shared<const detail::FileBytes>(path);
+        if (detail::is_pickle(file->bytes())) {
+            add_pickle(path, std::move(file));
+        } else {
+            add_records(path, std::move(file));
+        }
+    }
+
+    void add_records(const fs::path& path,
+                     std::shared_ptr<const detail::FileBytes> file) {
         const auto bytes = file->bytes();
         FUSIONLLM_VALIDATE(bytes.size() % record_bytes == 0,
                            "'{}' has {} bytes, but CIFAR-10's binary files "
@@ -81,21 +107,44 @@ private:
                            bytes.size(),
                            record_bytes);
         for (std::size_t at = 0; at < bytes.size(); at += record_bytes) {
-            const auto label = std::to_integer<std::int64_t>(bytes[at]);
-            FUSIONLLM_VALIDATE(label < num_classes,
-                               "image {} of '{}' has the label {}, but "
-                               "CIFAR-10 has labels below 10 only; it is "
-                               "another file",
-                               at / record_bytes,
-                               path.string(),
-                               label);
-            records_.push_back(bytes.data() + at);
+            add_image(path,
+                      at / record_bytes,
+                      std::to_integer<std::int64_t>(bytes[at]),
+                      bytes.data() + at + 1);
         }
         all_.append({bytes, 1, std::move(file)});
     }
 
+    void add_pickle(const fs::path& path,
+                    std::shared_ptr<const detail::FileBytes> file) {
+        auto batch = std::make_shared<const detail::Cifar10Batch>(
+            detail::read_cifar10_pickle(file->bytes(), path.string()));
+        for (std::size_t i = 0; i < batch->labels.size(); ++i) {
+            add_image(path,
+                      i,
+                      batch->labels[i],
+                      batch->pixels.data() + i * image_bytes);
+        }
+        all_.append({batch->pixels, 1, std::move(file)});
+        all_.append({std::as_bytes(std::span(batch->labels)), 1, batch});
+    }
+
+    void add_image(const fs::path& path,
+                   std::size_t number,
+                   std::int64_t label,
+                   const std::byte* pixels) {
+        FUSIONLLM_VALIDATE(label >= 0 && label < num_classes,
+                           "image {} of '{}' has the label {}, but "
+                           "CIFAR-10 has labels below 10 only; it is "
+                           "another file",
+                           number,
+                           path.string(),
+                           label);
+        images_.push_back({label, pixels});
+    }
+
     detail::TokenStream all_;  // holds the files
-    std::vector<const std::byte*> records_;
+    std::vector<Image> images_;
     std::uint64_t hash_ = 0;
 };
 

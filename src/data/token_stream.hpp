@@ -16,8 +16,8 @@ namespace fusionllm::detail {
 //! another file, i64 without further axes, which are read when wanted.
 struct TokenPiece {
     std::span<const std::byte> bytes;
-    std::size_t width = 1;                   //!< bytes a token: 1, 2 or 4
-    std::shared_ptr<const void> owner;       //!< of the bytes
+    std::size_t width = 1;              //!< bytes a token: 1, 2 or 4
+    std::shared_ptr<const void> owner;  //!< of the bytes
     std::shared_ptr<const StoredRows> rows = nullptr;  //!< null: bytes
     std::size_t first_row = 0;
     std::size_t num_rows = 0;

@@ -1,3 +1,5 @@
+fusionllm_add_test(data/cifar10_pickle_test.cpp LIBS GTest::gmock)
+fusionllm_add_test(data/image_folder_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(data/images_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(data/k_hop_test.cpp)
 fusionllm_add_test(data/sample_order_test.cpp)

@@ -32,6 +32,8 @@ DEPENDENCIES = [
     Dependency("Kokkos", r"Kokkos_", frozenset({"codec"}), True, 0),
     Dependency("MPI", r"mpi\.h", frozenset({"comm", "io"}), True, 0),
     Dependency("HDF5", r"(hdf5|H5\w+)\.h", frozenset({"io"}), True, 0),
+    Dependency("libpng", r"png\.h", frozenset({"data"}), False, 1),
+    Dependency("TurboJPEG", r"turbojpeg\.h", frozenset({"data"}), False, 1),
     Dependency("CLI11", r"CLI/", frozenset({"app"}), True, 0),
     Dependency("toml++", r"toml(\+\+|plusplus)?/|toml\.hpp",
                frozenset({"app"}), False, 1),

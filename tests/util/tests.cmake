@@ -1,6 +1,7 @@
 fusionllm_add_test(util/buffer_test.cpp)
 fusionllm_add_test(util/file_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(util/hash_test.cpp)
+fusionllm_add_test(util/pickle_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(util/random_test.cpp)
 fusionllm_add_test(util/stored_rows_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(util/tensor_type_test.cpp LIBS GTest::gmock)

@@ -22,7 +22,7 @@ struct ImageOptions {
     friend bool operator==(const ImageOptions&, const ImageOptions&) = default;
 };
 
-//! Classes and sizes of made-up images.
+//! Classes and sizes of images.
 struct ImageShape {
     std::int64_t classes = 10;
     std::int64_t channels = 3;
@@ -43,8 +43,9 @@ struct ImageShape {
 
 /*!
  * CIFAR-10's binary files: records of a label below 10 and 3 planes (red,
- * green, blue) of 32 x 32 bytes. `paths` are files, or folders whose .bin files
- * are taken in the order of their names.
+ * green, blue) of 32 x 32 bytes; or those of its Python version, the same in
+ * pickles. `paths` are files, or folders whose .bin files, else data_batch_1 to
+ * test_batch, are taken in the order of their names.
  */
 DatasetSplit make_cifar10_dataset(
     const std::vector<std::filesystem::path>& paths,
@@ -61,6 +62,24 @@ DatasetSplit make_idx_dataset(const std::vector<std::filesystem::path>& paths,
                               std::uint64_t seed,
                               const ImageOptions& options,
                               double validation_fraction);
+
+/*!
+ * Folders of PNG and JPEG files: each folder in one of `paths` is a class, with
+ * all images below it; classes are numbered in the order of their names, over
+ * all paths. Images are scaled until they just cover the height and width of
+ * `shape`, and their middle is taken; they have its channels, 3 or 1. Their
+ * order, and so which are validation, follows from their names.
+ *
+ * Images are read when they are wanted: a damaged one throws then. The content
+ * hash is of names and sizes. Throws `InputError` for more classes than `shape`
+ * has.
+ */
+DatasetSplit make_image_folder_dataset(
+    const std::vector<std::filesystem::path>& paths,
+    std::uint64_t seed,
+    const ImageShape& shape,
+    const ImageOptions& options,
+    double validation_fraction);
 
 /*!
  * A made-up task that can be learned, 2^20 images without a file: each class

@@ -38,6 +38,8 @@ class Fusionllm(CMakePackage):
     depends_on("tomlplusplus@3.3:")
     depends_on("cli11@2:")
     depends_on("nlohmann-json@3.11:")
+    depends_on("libjpeg-turbo@2.1:")
+    depends_on("libpng@1.6:")
     depends_on("googletest@1.12:", type=("build", "test"))
 
     generator("ninja")
