@@ -199,7 +199,7 @@ make_adapt_hook(const Job& job, const RunInput& input) {
         return {};
     }
     if (options.adapt == "on") {
-        const auto clock = input.network_mode == "emulated"
+        const auto clock = input.network.mode == "emulated"
                                ? ClockKind::emulated
                                : ClockKind::real;
         return [&job, made = std::make_shared<Adaptation>(job, options, clock)](

@@ -21,15 +21,16 @@ nlohmann::ordered_json json_number(const std::optional<double>& value) {
 
 std::string to_json(const StepMetrics& metrics,
                     const std::vector<FenceLine>& fences) {
-    std::string json = fmt::format(
-        R"({{"step":{},"loss":{},"learning_rate":{},"grad_norm":{},)"
-        R"("step_s":{},"tokens_per_s":{})",
-        metrics.step,
-        number(metrics.loss),
-        number(metrics.learning_rate),
-        number(metrics.grad_norm),
-        number(metrics.step_s),
-        number(metrics.tokens_per_s));
+    std::string json = fmt::format(R"({{"step":{})", metrics.step);
+    if (metrics.has_numbers) {
+        json += fmt::format(R"(,"loss":{},"learning_rate":{},"grad_norm":{})",
+                            number(metrics.loss),
+                            number(metrics.learning_rate),
+                            number(metrics.grad_norm));
+    }
+    json += fmt::format(R"(,"step_s":{},"tokens_per_s":{})",
+                        number(metrics.step_s),
+                        number(metrics.tokens_per_s));
     if (metrics.validation_loss) {
         json += fmt::format(R"(,"validation_loss":{})",
                             number(*metrics.validation_loss));

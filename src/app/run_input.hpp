@@ -86,6 +86,15 @@ struct CompressionSection {
                            const CompressionSection&) = default;
 };
 
+//! [network]
+struct NetworkSection {
+    std::string mode = "none";     //!< or "emulated"
+    std::string compute = "real";  //!< or "waits"
+
+    friend bool operator==(const NetworkSection&,
+                           const NetworkSection&) = default;
+};
+
 //! A whole input file: every key with its default.
 struct RunInput {
     RunSection run;
@@ -104,7 +113,7 @@ struct RunInput {
     PlanSection plan;
     //! Its rule is "none" without a section, "adaptive" in one that names none.
     CompressionSection compression;
-    std::string network_mode = "none";
+    NetworkSection network;
     TraceOptions trace;
 
     friend bool operator==(const RunInput&, const RunInput&) = default;

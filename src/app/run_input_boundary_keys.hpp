@@ -5,8 +5,8 @@
 
 namespace fusionllm::detail {
 
-// The keys of [compression] and [trace], what happens to values between
-// stages, for run_input_keys.hpp.
+// The keys of [compression], [network] and [trace], what happens to values
+// between stages, for run_input_keys.hpp.
 
 template <class Input, class Visitor>
 void visit_compression(Input& input, Visitor& visitor) {
@@ -64,6 +64,20 @@ void visit_compression(Input& input, Visitor& visitor) {
                 input.compression.restart,
                 Choices{{"embedding", "zeros"}},
                 "For rule \"cut\": what the ops after it begin with.");
+}
+
+template <class Input, class Visitor>
+void visit_network(Input& input, Visitor& visitor) {
+    auto& network = input.network;
+    visitor.section("network", "The testbed's clock.");
+    visitor.key("mode",
+                network.mode,
+                Choices{{"none", "emulated"}},
+                "\"emulated\": time the steps for the topology, too.");
+    visitor.key("compute",
+                network.compute,
+                Choices{{"real", "waits"}},
+                "\"waits\": take the devices' time, compute nothing.");
 }
 
 template <class Input, class Visitor>

@@ -237,6 +237,25 @@ void check_compression(const RunInput& input, const FindPlace& place) {
         place("compression", "cut_after"));
 }
 
+//! What needs numbers cannot go with waits.
+void check_network(const RunInput& input, const FindPlace& place) {
+    if (input.network.compute != "waits") {
+        return;
+    }
+    const CompressionOptions& options = input.compression.options;
+    FUSIONLLM_VALIDATE(options.adapt == "off",
+                       "{}: adapt = \"{}\" in [compression] follows what is "
+                       "computed, but compute = \"waits\" in [network] "
+                       "computes nothing; set one of them otherwise",
+                       place("compression", "adapt"),
+                       options.adapt);
+    FUSIONLLM_VALIDATE(input.trace.values.empty(),
+                       "{}: 'values' in [trace] names what is computed, but "
+                       "compute = \"waits\" in [network] computes nothing; "
+                       "leave one of them out",
+                       place("trace", "values"));
+}
+
 void check_file(const std::filesystem::path& file,
                 const char* section,
                 const char* key,
@@ -267,6 +286,7 @@ void check_run_input(const RunInput& input, const FindPlace& place) {
     check_data(input, place);
     check_train(input, place);
     check_compression(input, place);
+    check_network(input, place);
 }
 
 void check_files(const RunInput& input, const FindPlace& place) {

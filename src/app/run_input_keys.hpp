@@ -223,11 +223,7 @@ void visit_keys(Input& input, Visitor& visitor) {
                 some_count,
                 "Newest checkpoints that are kept.");
     visit_compression(input, visitor);
-    visitor.section("network", "The testbed's clock.");
-    visitor.key("mode",
-                input.network_mode,
-                Choices{{"none", "emulated"}},
-                "\"emulated\": time the steps for the topology, too.");
+    visit_network(input, visitor);
     visit_trace(input, visitor);
 }
 

@@ -125,10 +125,10 @@ void ProgressPrinter::print(const StepMetrics& metrics) {
     const double step_s = (monotonic_s() - begin_s_) /
                           static_cast<double>(metrics.step - first_step_);
     std::string line = fmt::format(
-        "step {}/{}  loss {:.4f}  {} tokens/s  {} a step  ETA {}",
+        "step {}/{}  {}{} tokens/s  {} a step  ETA {}",
         metrics.step,
         steps_,
-        metrics.loss,
+        metrics.has_numbers ? fmt::format("loss {:.4f}  ", metrics.loss) : "",
         format_count(metrics.tokens_per_s),
         format_seconds(metrics.step_s),
         format_seconds(step_s * static_cast<double>(steps_ - metrics.step)));

@@ -4,9 +4,8 @@
 #include <memory>
 #include <thread>
 
-#include "fusionllm/exec/tensor.hpp"
-#include "fusionllm/runtime/message.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/timing.hpp"
 
 #include "receive_queue.hpp"
 
@@ -48,35 +47,21 @@ struct Pipeline::Run {
     MakeInputs make_inputs;
     std::size_t next_action = 0;
     std::deque<ReceiveQueue> activations;  // by slice().inputs
-    std::deque<ReceiveQueue> gradients;    // by values_with_gradient
-    std::vector<ValueId> values_with_gradient;
-    PipelineResult result;  // the compute thread's until the end
-
-    FenceKey fence_key(std::size_t cut,
-                       MessageKind kind,
-                       const MessageHeader& header) const {
-        return {
-            cut,
-            ValueId(header.value),
-            kind == MessageKind::activation ? Direction::forward
-                                            : Direction::backward,
-            step,
-            header.micro_batch,
-            is_training ? CodecKey::Use::training : CodecKey::Use::evaluation};
-    }
+    std::deque<ReceiveQueue> gradients;    // by outputs with a gradient
+    PipelineResult result;                 // the compute thread's until the end
 };
 
 Pipeline::Pipeline(Transport& transport,
                    IdleWait& wait,
                    ComputeThread& compute,
                    const OpGraph& graph,
-                   FencedStage& stage,
+                   StageWork& work,
                    Neighbours neighbours)
     : transport_(transport),
       wait_(wait),
       compute_(compute),
       graph_(graph),
-      stage_(stage),
+      work_(work),
       neighbours_(neighbours) {}
 
 void Pipeline::send(int destination, Channel channel, Buffer message) {
@@ -122,149 +107,38 @@ bool Pipeline::send_outgoing() {
     return !outgoing.empty();
 }
 
-std::vector<at::Tensor> Pipeline::decode(const Run& run,
-                                         MessageKind kind,
-                                         std::uint32_t micro_batch,
-                                         const std::vector<ValueId>& values,
-                                         std::vector<Buffer> messages) {
-    const auto scope = compute_.timer().measure("decode");
-    std::vector<at::Tensor> tensors;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        MessageHeader expected;
-        expected.kind = kind;
-        expected.step = run.step;
-        expected.micro_batch = micro_batch;
-        expected.value = values[i].get();
-        expected.type = graph_.value(values[i]).type;
-        const FenceKey key = run.fence_key(cut_from(kind), kind, expected);
-        tensors.push_back(
-            has_fence(run, key)
-                ? stage_.fences().decode(key, messages[i], expected)
-                : decode_message(
-                      std::move(messages[i]), expected, stage_.device()));
+WorkItem Pipeline::make_item(const Run& run, const Action& action) const {
+    WorkItem item;
+    item.action = action;
+    item.step = run.step;
+    item.use =
+        run.is_training ? CodecKey::Use::training : CodecKey::Use::evaluation;
+    item.codecs = run.codecs;
+    if (is_traced_) {
+        item.is_traced = [this, step = run.step, m = action.microbatch.get()](
+                             ValueId value) {
+            return is_traced_(value, step, m);
+        };
     }
-    return tensors;
+    item.ready_s = monotonic_s();
+    return item;
 }
 
-bool Pipeline::has_fence(const Run& run, const FenceKey& key) const {
-    return run.codecs == CodecUse::on &&
-           stage_.fences().has(key.cut, key.value);
-}
-
-std::size_t Pipeline::cut_to(MessageKind kind) const {
-    const OpRange& ops = stage_.slice().ops;
-    return kind == MessageKind::activation ? ops.end : ops.begin;
-}
-
-std::size_t Pipeline::cut_from(MessageKind kind) const {
-    const OpRange& ops = stage_.slice().ops;
-    return kind == MessageKind::activation ? ops.begin : ops.end;
-}
-
-void Pipeline::encode(Run& run,
-                      MessageKind kind,
-                      std::uint32_t micro_batch,
-                      const std::vector<ValueId>& values,
-                      const std::vector<at::Tensor>& tensors) {
-    const auto scope = compute_.timer().measure("encode");
-    const bool is_forward = kind == MessageKind::activation;
-    std::string& bad =
-        is_forward ? run.result.bad_activation : run.result.bad_gradient;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        if (!is_forward && !graph_.has_gradient(values[i])) {
-            continue;  // no gradient, no message
-        }
-        MessageHeader header;
-        header.kind = kind;
-        header.step = run.step;
-        header.micro_batch = micro_batch;
-        header.value = values[i].get();
-        const FenceKey key = run.fence_key(cut_to(kind), kind, header);
-        const bool is_encoded = has_fence(run, key);
-        Buffer message = is_encoded
-                             ? stage_.fences().encode(key, header, tensors[i])
-                             : encode_message(header, tensors[i]);
-        if (run.is_training && is_traced_ && tensors[i].defined() &&
-            tensors[i].scalar_type() == at::kFloat &&
-            is_traced_(values[i], run.step, micro_batch)) {
-            run.result.traced.push_back(
-                {values[i], key.direction, micro_batch, to_host(tensors[i])});
-        }
-        auto& sent = is_forward ? run.result.sent.activations
-                                : run.result.sent.gradients;
-        sent[micro_batch] += message.size();
-        // Masked attention holds -inf on purpose; gradients never do.
-        const Unwanted unwanted =
-            is_forward ? Unwanted::nan : Unwanted::non_finite;
-        if (bad.empty() && (is_encoded ? has_unwanted(tensors[i], unwanted)
-                                       : has_unwanted(message, unwanted))) {
-            bad = fmt::format(
-                "{} '{}' of micro-batch {}",
-                is_forward ? "boundary value" : "gradient of boundary value",
-                graph_.value(values[i]).name,
-                micro_batch);
-        }
-        const std::lock_guard lock(mutex_);
+void Pipeline::work(Run& run, WorkItem item) {
+    const bool is_forward = item.is_forward();
+    const std::uint32_t m = item.micro_batch();
+    auto made = work_.run(std::move(item), run.result);
+    auto& sent =
+        is_forward ? run.result.sent.activations : run.result.sent.gradients;
+    const std::lock_guard lock(mutex_);
+    for (MadeMessage& message : made) {
+        sent[m] += message.message.size();
         outgoing_.push_back(
             {is_forward ? neighbours_.next : neighbours_.previous,
-             {kind, values[i].get()},
-             std::move(message)});
+             {is_forward ? MessageKind::activation : MessageKind::gradient,
+              message.value.get()},
+             std::move(message.message)});
     }
-}
-
-void Pipeline::forward(Run& run,
-                       std::uint32_t micro_batch,
-                       std::vector<Buffer> messages,
-                       const std::vector<HostTensor>& user_inputs) {
-    const StageSlice& slice = stage_.slice();
-    std::vector<at::Tensor> user_tensors;
-    for (const HostTensor& input : user_inputs) {
-        user_tensors.push_back(from_host(input, stage_.device()));
-    }
-    const auto inputs = decode(run,
-                               MessageKind::activation,
-                               micro_batch,
-                               slice.inputs,
-                               std::move(messages));
-    std::vector<at::Tensor> outputs;
-    {
-        const auto scope =
-            compute_.timer().measure(run.is_training ? "forward" : "evaluate");
-        outputs =
-            run.is_training
-                ? stage_.forward({run.step, micro_batch}, inputs, user_tensors)
-                : stage_.evaluate({run.step, micro_batch},
-                                  run.codecs,
-                                  inputs,
-                                  user_tensors);
-        if (stage_.has_loss()) {
-            run.result.loss_sum += stage_.loss();
-        }
-    }
-    encode(run, MessageKind::activation, micro_batch, slice.outputs, outputs);
-}
-
-void Pipeline::backward(Run& run,
-                        std::uint32_t micro_batch,
-                        std::vector<Buffer> messages) {
-    const StageSlice& slice = stage_.slice();
-    const auto received = decode(run,
-                                 MessageKind::gradient,
-                                 micro_batch,
-                                 run.values_with_gradient,
-                                 std::move(messages));
-    std::vector<at::Tensor> gradients(slice.outputs.size());
-    for (std::size_t i = 0, k = 0; i < gradients.size(); ++i) {
-        if (graph_.has_gradient(slice.outputs[i])) {
-            gradients[i] = received[k++];
-        }
-    }
-    std::vector<at::Tensor> results;
-    {
-        const auto scope = compute_.timer().measure("backward");
-        results = stage_.backward({run.step, micro_batch}, gradients);
-    }
-    encode(run, MessageKind::gradient, micro_batch, slice.inputs, results);
 }
 
 bool Pipeline::submit_ready(Run& run) {
@@ -279,52 +153,44 @@ bool Pipeline::submit_ready(Run& run) {
         return false;
     }
     // A task must be copyable; its messages are not.
-    const auto messages = std::make_shared<std::vector<Buffer>>();
+    const auto item = std::make_shared<WorkItem>(make_item(run, action));
     for (ReceiveQueue& queue : queues) {
-        messages->push_back(queue.take());
+        item->messages.push_back(queue.take());
     }
-    const std::uint32_t m = action.microbatch.get();
-    std::vector<HostTensor> user_inputs;
-    if (is_forward && !stage_.slice().user_inputs.empty()) {
-        user_inputs = run.make_inputs(m);
+    if (is_forward && !work_.slice().user_inputs.empty()) {
+        item->user_inputs = run.make_inputs(item->micro_batch());
     }
-    compute_.submit([this, &run, action, m, messages, user_inputs] {
+    compute_.submit([this, &run, item] {
         if (on_action_ && run.is_training) {
-            on_action_(action);
+            on_action_(item->action);
         }
-        if (action.kind == ActionKind::forward) {
-            forward(run, m, std::move(*messages), user_inputs);
-        } else {
-            backward(run, m, std::move(*messages));
-        }
+        work(run, std::move(*item));
     });
     ++run.next_action;
     return true;
 }
 
 PipelineResult Pipeline::execute(Run& run) {
-    const StageSlice& slice = stage_.slice();
+    const StageSlice& slice = work_.slice();
     const auto num_forwards = static_cast<int>(
         std::ranges::count(run.actions, ActionKind::forward, &Action::kind));
     run.result.sent.activations.resize(num_forwards);
     run.result.sent.gradients.resize(num_forwards);
     const int window = largest_in_flight(run.actions) + 1;
     const auto queue = [&](int source, MessageKind kind, ValueId value) {
-        return ReceiveQueue(
-            transport_,
-            source,
-            {kind, value.get()},
-            stage_.fences().max_message_bytes(cut_from(kind), value),
-            num_forwards,
-            window);
+        return ReceiveQueue(transport_,
+                            source,
+                            {kind, value.get()},
+                            work_.max_message_bytes(kind, value),
+                            num_forwards,
+                            window);
     };
     for (const ValueId value : slice.inputs) {
         run.activations.push_back(
             queue(neighbours_.previous, MessageKind::activation, value));
     }
-    for (const ValueId value : slice.outputs) {
-        if (run.is_training && graph_.has_gradient(value)) {
-            run.values_with_gradient.push_back(value);
+    if (run.is_training) {
+        for (const ValueId value : with_gradient(graph_, slice.outputs)) {
             run.gradients.push_back(
                 queue(neighbours_.next, MessageKind::gradient, value));
         }

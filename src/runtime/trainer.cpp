@@ -160,7 +160,8 @@ void Trainer::State::start() {
                         options.optimizer,
                         setup.compute_scope,
                         hooks.load,
-                        setup.initial});
+                        setup.initial,
+                        setup.waits});
         worker->pipeline().on_action([this](const Action& action) {
             say(action.kind == ActionKind::forward ? Phase::forward
                                                    : Phase::backward,
@@ -178,7 +179,7 @@ void Trainer::State::start() {
         });
     }
     DataFacts mine;
-    if (worker && !worker->stage().slice().user_inputs.empty()) {
+    if (worker && !worker->slice().user_inputs.empty()) {
         data = setup.load_data();
         mine = facts_of(data);
         order.emplace(options.seed,
@@ -192,7 +193,7 @@ void Trainer::State::start() {
 std::vector<HostTensor> Trainer::State::make_inputs(
     const Dataset& dataset, const std::vector<std::size_t>& samples) {
     return make_batch(
-        setup.graph, dataset, samples, worker->stage().slice().user_inputs);
+        setup.graph, dataset, samples, worker->slice().user_inputs);
 }
 
 std::vector<std::size_t> Trainer::State::training_samples(
@@ -216,13 +217,10 @@ StepReport Trainer::State::report(const PipelineResult& result) {
     }
     report.stage = static_cast<std::int32_t>(*role.stage);
     report.loss_sum = result.loss_sum;
-    report.has_loss = worker->stage().has_loss() ? 1 : 0;
+    report.has_loss = worker->has_loss() ? 1 : 0;
     report.bad_activation = result.bad_activation;
     report.bad_gradient = result.bad_gradient;
-    if (const auto& bad_op = worker->stage().first_bad_op()) {
-        report.bad_op = *bad_op;
-        worker->stage().clear_bad_op();
-    }
+    report.bad_op = worker->take_bad_op();
     report.sent = result.sent;
     report.forward_busy_s = result.forward_busy_s;
     report.backward_busy_s = result.backward_busy_s;
@@ -331,6 +329,7 @@ StepMetrics Trainer::State::train_step() {
     ++step;
     StepMetrics metrics;
     metrics.step = step;
+    metrics.has_numbers = !setup.waits;
     metrics.loss = decision.loss;
     metrics.learning_rate = rate;
     metrics.grad_norm = decision.grad_norm;
@@ -370,7 +369,7 @@ double Trainer::State::evaluate(CodecUse codecs) {
                 }
                 return make_inputs(*data.validation, samples);
             });
-        mine.has_loss = worker->stage().has_loss() ? 1 : 0;
+        mine.has_loss = worker->has_loss() ? 1 : 0;
         mine.loss_sum = result.loss_sum;
     }
     double loss = 0;

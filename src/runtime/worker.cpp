@@ -10,6 +10,8 @@
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/util/error.hpp"
 
+#include "tensor_work.hpp"
+
 namespace fusionllm {
 namespace {
 
@@ -47,20 +49,26 @@ Worker::Worker(Transport& transport, WorkerSetup setup)
       optimizer_(make_optimizer(setup_.optimizer)) {
     const StageSlice slice = make_slice(
         setup_.graph, setup_.plan.placement.stages[*setup_.role.stage].ops);
-    // Files are read on this thread, one tensor after another.
-    parameters_ = std::make_unique<ParameterStore>(
-        setup_.graph, slice.parameter_uses, first_values(), setup_.device);
-    make_optimizer_state();
-    const auto fence_state = load_fence_state(slice);
-    run([&] { make_stage(slice, fence_state); });
+    if (setup_.waits) {
+        wait_instead(slice);
+    } else {
+        // Files are read on this thread, one tensor after another.
+        parameters_ = std::make_unique<ParameterStore>(
+            setup_.graph, slice.parameter_uses, first_values(), setup_.device);
+        make_optimizer_state();
+        const auto fence_state = load_fence_state(slice);
+        run([&] { make_stage(slice, fence_state); });
+        work_ = std::make_unique<TensorWork>(
+            setup_.graph, *stage_, compute_.timer());
+        exchange_ = std::make_unique<GradientExchange>(
+            setup_.graph, setup_.plan, setup_.role, *parameters_);
+    }
     pipeline_ = std::make_unique<Pipeline>(transport_,
                                            wait_,
                                            compute_,
                                            setup_.graph,
-                                           *stage_,
+                                           *work_,
                                            setup_.role.neighbours);
-    exchange_ = std::make_unique<GradientExchange>(
-        setup_.graph, setup_.plan, setup_.role, *parameters_);
 }
 
 Worker::~Worker() = default;
@@ -142,7 +150,33 @@ HostTensor Worker::load_tensor(const std::string& name,
     return std::move(*tensor);
 }
 
+void Worker::wait_instead(const StageSlice& slice) {
+    auto waiting = std::make_unique<WaitingWork>(
+        setup_.graph, slice.ops, setup_.basis_every, compute_.timer());
+    waiting_ = waiting.get();
+    work_ = std::move(waiting);
+    set_waits(setup_.plan.fences);
+    waiting_exchange_.emplace(setup_.graph, setup_.plan, setup_.role, slice);
+}
+
+void Worker::set_waits(const std::vector<Fence>& fences) {
+    waiting_->set(fences,
+                  setup_.waits->estimate(fences).at(*setup_.role.stage));
+}
+
+std::string Worker::take_bad_op() {
+    if (!stage_ || !stage_->first_bad_op()) {
+        return "";
+    }
+    const std::string op = *stage_->first_bad_op();
+    stage_->clear_bad_op();
+    return op;
+}
+
 void Worker::add_fence_reports(StepReport& report) {
+    if (!stage_) {
+        return;
+    }
     run([&] {
         report.fences = stage_->fences().take_reports();
         report.errors = stage_->fences().take_errors();
@@ -150,6 +184,10 @@ void Worker::add_fence_reports(StepReport& report) {
 }
 
 void Worker::set_fences(const std::vector<Fence>& fences) {
+    if (waiting_ != nullptr) {
+        set_waits(fences);
+        return;
+    }
     run([&] { stage_->set_fences(fences); });
 }
 
@@ -203,6 +241,10 @@ PipelineResult Worker::evaluate(std::int64_t micro_batches,
 
 std::vector<std::pair<std::uint32_t, double>> Worker::sum_gradients(
     std::int64_t step, std::map<int, std::uint64_t>& sent) {
+    if (waiting_exchange_) {
+        waiting_exchange_->run(transport_, wait_, *pipeline_, sent);
+        return {};
+    }
     gradients_ = exchange_->sum(transport_,
                                 wait_,
                                 compute_,
@@ -228,6 +270,10 @@ std::vector<std::pair<std::uint32_t, double>> Worker::sum_gradients(
 }
 
 void Worker::update(const StepDecision& decision, double learning_rate) {
+    if (waiting_ != nullptr) {
+        run([this] { waiting_->update(); });
+        return;
+    }
     run([&] {
         const at::NoGradGuard no_grad;
         const auto& all = setup_.graph.signature().parameters;
@@ -251,6 +297,9 @@ void Worker::update(const StepDecision& decision, double learning_rate) {
 
 std::vector<NamedTensor> Worker::owned_tensors() {
     std::vector<NamedTensor> tensors;
+    if (!stage_) {
+        return tensors;
+    }
     run([&] {
         const auto& all = setup_.graph.signature().parameters;
         for (const std::size_t index : parameters_->indices()) {

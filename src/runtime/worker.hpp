@@ -14,8 +14,11 @@
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/runtime/pipeline.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
+#include "fusionllm/runtime/stage_waits.hpp"
 #include "fusionllm/runtime/step_report.hpp"
 #include "fusionllm/runtime/trainer.hpp"
+
+#include "waiting_work.hpp"
 
 namespace fusionllm {
 
@@ -34,6 +37,7 @@ struct WorkerSetup {
     std::function<std::shared_ptr<void>()> scope;
     LoadTensor load;
     InitialTensor initial;
+    std::optional<StageWaits> waits;  //!< in place of computing
 };
 
 /*!
@@ -46,7 +50,11 @@ public:
     Worker(Transport& transport, WorkerSetup setup);
     ~Worker();
 
-    FencedStage& stage() { return *stage_; }
+    const StageSlice& slice() const { return work_->slice(); }
+    //! Whether it makes the loss; nobody does that waits.
+    bool has_loss() const { return stage_ && stage_->has_loss(); }
+    //! The op that first made a non-finite number since the last call, or "".
+    std::string take_bad_op();
     Pipeline& pipeline() { return *pipeline_; }
 
     PipelineResult train(std::int64_t step,
@@ -77,6 +85,8 @@ private:
     void make_optimizer_state();
     std::map<std::string, HostTensor> load_fence_state(
         const StageSlice& slice) const;
+    void wait_instead(const StageSlice& slice);
+    void set_waits(const std::vector<Fence>& fences);
     void make_stage(const StageSlice& slice,
                     const std::map<std::string, HostTensor>& fence_state);
     HostTensor load_tensor(const std::string& name,
@@ -90,7 +100,10 @@ private:
     Schedule schedule_;
     std::unique_ptr<Optimizer> optimizer_;
     std::unique_ptr<ParameterStore> parameters_;
-    std::unique_ptr<FencedStage> stage_;
+    std::unique_ptr<FencedStage> stage_;  // none where it waits
+    std::unique_ptr<StageWork> work_;
+    WaitingWork* waiting_ = nullptr;  // `work_`, if that is one
+    std::optional<WaitingExchange> waiting_exchange_;
     std::unique_ptr<Pipeline> pipeline_;
     std::unique_ptr<GradientExchange> exchange_;
     std::vector<at::Tensor> gradients_;  // by parameters_->indices()

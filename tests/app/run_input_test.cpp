@@ -143,6 +143,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"compression.cut_after", {"h.1", "compression.rule=none"}},
         {"compression.restart", {"zeros", "compression.rule=none"}},
         {"network.mode", {"emulated"}},
+        {"network.compute", {"waits"}},
         {"trace.values", {"['h.1', 'all']"}},
         {"trace.steps", {"[3, 9]"}},
         {"trace.every", {"10"}},

@@ -184,7 +184,12 @@ void run_ops(const Options& options) {
                100 * mean_relative_error(device, all));
 }
 
-double predict_step_s(const Options& options, const DeviceKind& device) {
+struct Prediction {
+    double step_s = 0;
+    std::vector<StageSeconds> stages;
+};
+
+Prediction predict(const Options& options, const DeviceKind& device) {
     const OpGraph graph =
         make_gpt2(options.size.model, options.size.micro_batch);
     const Workload workload = estimate_workload(graph);
@@ -197,9 +202,9 @@ double predict_step_s(const Options& options, const DeviceKind& device) {
                                 options.schedule,
                                 options.micro_batches);
     const CostModel model(graph, workload, topology, adamw_state_bytes);
-    return simulate_step_s(make_schedule(plan),
-                           model.step_costs(plan.placement),
-                           Network(topology));
+    const StepCosts costs = model.step_costs(plan.placement);
+    return {simulate_step_s(make_schedule(plan), costs, Network(topology)),
+            costs.stages};
 }
 
 void run_step(const Options& options) {
@@ -208,9 +213,17 @@ void run_step(const Options& options) {
     formula.measured.clear();
     const DeviceKind measured =
         fit_device_kind(formula, measure(options.size, options.measure));
-    fmt::print("measured_ops_s,{:.6f}\nformula_s,{:.6f}\n",
-               predict_step_s(options, measured),
-               predict_step_s(options, formula));
+    const Prediction by_ops = predict(options, measured);
+    fmt::print("measured_ops_s,{:.6f}\nformula_s,{:.6f}\nstages_s",
+               by_ops.step_s,
+               predict(options, formula).step_s);
+    for (const StageSeconds& stage : by_ops.stages) {
+        fmt::print(",{:.6f},{:.6f},{:.6f}",
+                   stage.forward_s,
+                   stage.backward_s,
+                   stage.update_s);
+    }
+    fmt::print("\n");
 }
 
 }  // namespace

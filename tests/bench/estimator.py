@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compare predicted and measured times on this machine.
 
-    estimator.py FOLDER [--rounds N] [--ranks N ...]
+    estimator.py FOLDER [--rounds N] [--ranks N ...] [--steps-only]
 
 FOLDER holds bench_estimator and bench_pipeline. First the ops of sizes that
 were not measured, then steps of real runs: in each round every case is
-predicted and measured in turn, one thread a rank. A rank needs a core of its
-own: more ranks than cores are refused. Nothing else should run.
+predicted and measured in turn, one thread a rank. A rank that computes needs a
+core of its own: more ranks than cores wait as long as the measured ops of their
+stage take, and send the real messages. Nothing else should run.
 """
 
 import argparse
@@ -37,11 +38,12 @@ def output_of(command):
 
 
 def predict(folder, options, ranks):
-    """Seconds of a step by measured ops, and by the formula alone."""
+    """Seconds of a step by measured ops, by the formula alone, and of stages."""
     text = output_of([folder / "bench_estimator", "step", *options,
                       "--np", str(ranks)])
+    stages = re.search(r"stages_s,(\S+)", text).group(1).split(",")
     return [float(re.search(name + r",(\S+)", text).group(1))
-            for name in ("measured_ops_s", "formula_s")]
+            for name in ("measured_ops_s", "formula_s")] + [stages]
 
 
 def measure(folder, options, ranks):
@@ -52,7 +54,14 @@ def measure(folder, options, ranks):
     return float(re.search(r"trainer +([0-9.]+) ms a step", text).group(1)) / 1e3
 
 
+def compare(folder, options, ranks, is_waiting):
+    by_ops, by_formula, stages = predict(folder, options, ranks)
+    waits = ["--waits", *stages] if is_waiting else []
+    return by_ops, by_formula, measure(folder, options + waits, ranks)
+
+
 def compare_steps(folder, ranks, rounds):
+    is_waiting = ranks > len(os.sched_getaffinity(0))
     schedules = ["1f1b"] if ranks == 1 else ["1f1b", "gpipe"]
     cases = [(name, schedule) for name in CASES for schedule in schedules]
     found = {case: [] for case in cases}
@@ -60,30 +69,29 @@ def compare_steps(folder, ranks, rounds):
         for name, schedule in cases:
             options = CASES[name].split() + ["--schedule", schedule]
             found[name, schedule].append(
-                (*predict(folder, options, ranks),
-                 measure(folder, options, ranks)))
+                compare(folder, options, ranks, is_waiting))
     for (name, schedule), times in found.items():
         by_ops, by_formula, measured = map(statistics.median, zip(*times))
         errors = [f"{100 * (a / c - 1):+.1f}" for a, _, c in times]
-        print(f"{ranks} ranks, {name}, {schedule}: {1e3 * measured:.1f} ms, "
-              f"by measured ops {1e3 * by_ops:.1f} "
-              f"({100 * (by_ops / measured - 1):+.1f} %), "
-              f"by formula {1e3 * by_formula:.1f} "
-              f"({100 * (by_formula / measured - 1):+.1f} %); "
-              f"rounds {' '.join(errors)} %", flush=True)
+        line = (f"{ranks} ranks{' that wait' if is_waiting else ''}, {name}, "
+                f"{schedule}: {1e3 * measured:.1f} ms, "
+                f"by measured ops {1e3 * by_ops:.1f} "
+                f"({100 * (by_ops / measured - 1):+.1f} %)")
+        if not is_waiting:  # else it waited for the measured ops
+            line += (f", by formula {1e3 * by_formula:.1f} "
+                     f"({100 * (by_formula / measured - 1):+.1f} %)")
+        print(f"{line}; rounds {' '.join(errors)} %", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--steps-only", action="store_true")
     arguments = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    if max(arguments.ranks) > cores:
-        sys.exit(f"estimator.py: {max(arguments.ranks)} ranks cannot compute "
-                 f"at once on {cores} cores; give --ranks up to {cores}")
-    print(output_of([arguments.folder / "bench_estimator", "ops"]))
+    if not arguments.steps_only:
+        print(output_of([arguments.folder / "bench_estimator", "ops"]))
     for ranks in arguments.ranks:
         compare_steps(arguments.folder, ranks, arguments.rounds)
 

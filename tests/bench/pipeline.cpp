@@ -6,7 +6,8 @@
 // Trains a GPT-2 of random first parameters on made-up sequences, one thread a
 // rank, and prints the seconds of a step and what they went into. With --bare,
 // on one rank, each step is followed by a step of a bare LibTorch loop over
-// the same graph and samples. `pipeline.sh` compares rank counts.
+// the same graph and samples. With --waits nothing is computed: stages wait as
+// long as they are told. `pipeline.sh` compares rank counts.
 
 #include <algorithm>
 #include <cmath>
@@ -53,6 +54,7 @@ BenchOptions parse_options(int argc, char** argv) {
     app.add_option("--schedule", options.schedule);
     app.add_option("--partition", options.partition);
     app.add_flag("--bare", options.has_bare_loop, "compare with LibTorch");
+    app.add_option("--waits", options.waits, "seconds of stages: f b u ...");
     app.add_option("--csv", options.csv, "append all seconds to this file");
     try {
         app.parse(argc, argv);
@@ -70,6 +72,16 @@ TrainOptions make_train_options(const BenchOptions& options) {
     train.learning_rate.peak = 1e-4;
     train.clip_norm = 1;
     return train;
+}
+
+//! By stage.
+std::vector<StageSeconds> waits_of(const BenchOptions& options) {
+    std::vector<StageSeconds> stages;
+    for (std::size_t i = 0; i + 2 < options.waits.size(); i += 3) {
+        stages.push_back(
+            {options.waits[i], options.waits[i + 1], options.waits[i + 2]});
+    }
+    return stages;
 }
 
 //! Seconds of the processor that this process has used, all threads.
@@ -145,6 +157,12 @@ Figures measure(const BenchOptions& options,
                                       options.model.vocabulary,
                                       0);
     };
+    if (!options.waits.empty()) {
+        setup.waits =
+            StageWaits{[waits = waits_of(options)](const std::vector<Fence>&) {
+                return waits;
+            }};
+    }
     Figures figures;
     std::optional<BareSteps> bare;
     if (options.has_bare_loop) {
@@ -200,6 +218,12 @@ void run(const BenchOptions& options) {
     FUSIONLLM_VALIDATE(!options.has_bare_loop || world.size() == 1,
                        "--bare compares on one rank, not on {}; start one",
                        world.size());
+    FUSIONLLM_VALIDATE(
+        options.waits.empty() ||
+            waits_of(options).size() == static_cast<std::size_t>(world.size()),
+        "--waits has seconds of {} stages; give three for each of {} ranks",
+        waits_of(options).size(),
+        world.size());
     const OpGraph graph = make_gpt2(options.model, options.micro_batch);
     const Plan plan = make_plan(graph,
                                 estimate_workload(graph),

@@ -20,6 +20,9 @@ struct BenchOptions {
     std::string schedule = "1f1b";
     std::string partition = "equal_flops";
     bool has_bare_loop = false;
+    //! Forward, backward and update seconds of each stage, waited for in place
+    //! of computing; empty: compute.
+    std::vector<double> waits;
     std::string csv;
 };
 

@@ -76,6 +76,7 @@ TrainingResult train(const TrainingCase& training) {
         if (training.emulate) {
             setup.emulation = training.emulate(graph, plan);
         }
+        setup.waits = training.waits;
         TrainerHooks hooks;
         if (training.load) {
             hooks.load = [&](const std::string& name) {

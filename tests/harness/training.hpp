@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct TrainingCase {
     EvaluationCodecs evaluation = EvaluationCodecs::on;
     //! What the steps are timed for, if given.
     std::function<Emulation(const OpGraph&, const Plan&)> emulate;
+    std::optional<StageWaits> waits;  //!< in place of computing
 };
 
 //! Everything that the laws compare, bit by bit.

@@ -9,4 +9,5 @@ fusionllm_add_test(runtime/non_finite_test.cpp LIBS fusionllm_training_harness
   TIMEOUT 120)
 fusionllm_add_test(runtime/pipeline_test.cpp LIBS fusionllm_training_harness
   TIMEOUT 120)
+fusionllm_add_test(runtime/waits_test.cpp LIBS fusionllm_training_harness)
 fusionllm_add_test(runtime/codec_probe_test.cpp LIBS fusionllm_training_harness)

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "fusionllm/exec/parameter_store.hpp"
 #include "fusionllm/runtime/pipeline.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
 

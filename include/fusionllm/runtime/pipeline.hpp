@@ -13,9 +13,7 @@
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/runtime/busy_clock.hpp"
 #include "fusionllm/runtime/compute_thread.hpp"
-#include "fusionllm/runtime/fenced_stage.hpp"
-#include "fusionllm/runtime/sent_bytes.hpp"
-#include "fusionllm/runtime/traced_value.hpp"
+#include "fusionllm/runtime/stage_work.hpp"
 
 namespace fusionllm {
 
@@ -23,19 +21,6 @@ namespace fusionllm {
 struct Neighbours {
     int previous = -1;
     int next = -1;
-};
-
-//! What the last stage knows after a step, and who saw a non-finite number.
-struct PipelineResult {
-    double loss_sum = 0;  //!< over the micro-batches, ascending; 0 elsewhere
-    std::string bad_activation;  //!< first boundary value with a NaN, or ""
-    std::string bad_gradient;    //!< first non-finite boundary gradient, or ""
-    //! To the neighbouring stages; the pipeline sends no others by itself.
-    SentBytes sent;
-    std::vector<TracedValue> traced;
-    //! In which messages to the next, and to the previous stage were sent.
-    double forward_busy_s = 0;
-    double backward_busy_s = 0;
 };
 
 /*!
@@ -56,7 +41,7 @@ public:
              IdleWait& wait,
              ComputeThread& compute,
              const OpGraph& graph,
-             FencedStage& stage,
+             StageWork& work,
              Neighbours neighbours);
 
     //! Forwards and backwards of one training step.
@@ -93,28 +78,9 @@ private:
 
     PipelineResult execute(Run& run);
     bool submit_ready(Run& run);
-    void forward(Run& run,
-                 std::uint32_t micro_batch,
-                 std::vector<Buffer> messages,
-                 const std::vector<HostTensor>& user_inputs);
-    void backward(Run& run,
-                  std::uint32_t micro_batch,
-                  std::vector<Buffer> messages);
-    bool has_fence(const Run& run, const FenceKey& key) const;
-    //! The cut that messages of a kind cross when this stage sends them, and
-    //! when it receives them.
-    std::size_t cut_to(MessageKind kind) const;
-    std::size_t cut_from(MessageKind kind) const;
-    std::vector<at::Tensor> decode(const Run& run,
-                                   MessageKind kind,
-                                   std::uint32_t micro_batch,
-                                   const std::vector<ValueId>& values,
-                                   std::vector<Buffer> messages);
-    void encode(Run& run,
-                MessageKind kind,
-                std::uint32_t micro_batch,
-                const std::vector<ValueId>& values,
-                const std::vector<at::Tensor>& tensors);
+    WorkItem make_item(const Run& run, const Action& action) const;
+    //! On the compute thread.
+    void work(Run& run, WorkItem item);
     bool send_outgoing();
     void send(int destination,
               Channel channel,
@@ -125,7 +91,7 @@ private:
     IdleWait& wait_;
     ComputeThread& compute_;
     const OpGraph& graph_;
-    FencedStage& stage_;
+    StageWork& work_;
     Neighbours neighbours_;
     std::function<void(const Action&)> on_action_;
     std::function<bool(ValueId, std::uint64_t, std::uint32_t)> is_traced_;

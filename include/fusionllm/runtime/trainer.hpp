@@ -15,6 +15,7 @@
 #include "fusionllm/runtime/emulation.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/named_tensor.hpp"
+#include "fusionllm/runtime/stage_waits.hpp"
 #include "fusionllm/runtime/step_measurements.hpp"
 #include "fusionllm/runtime/step_report.hpp"
 #include "fusionllm/runtime/traced_value.hpp"
@@ -25,8 +26,9 @@ namespace fusionllm {
 
 //! One line of metrics.jsonl.
 struct StepMetrics {
-    std::int64_t step = 0;  //!< updates tried so far, this one included
-    double loss = 0;        //!< mean over the batch, nats
+    std::int64_t step = 0;    //!< updates tried so far, this one included
+    bool has_numbers = true;  //!< false: nobody computed (`StageWaits`)
+    double loss = 0;          //!< mean over the batch, nats
     double learning_rate = 0;
     double grad_norm = 0;  //!< before clipping
     double step_s = 0;
@@ -105,6 +107,8 @@ struct TrainerSetup {
     TraceOptions trace{};
     //! Time the steps for other devices and links; only the root's counts.
     std::optional<Emulation> emulation = std::nullopt;
+    //! Nobody computes: no data, no loss, no evaluation; equal on all ranks.
+    std::optional<StageWaits> waits = std::nullopt;
     //! Asked, on the main thread, for the parameters and buffers that this rank
     //! holds, one after another, unless a checkpoint is loaded.
     InitialTensor initial{};

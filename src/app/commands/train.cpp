@@ -3,7 +3,6 @@
 #include <memory>
 #include <thread>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "fusionllm/codec/kokkos_scope.hpp"
@@ -20,12 +19,12 @@
 #include "app/adaptation.hpp"
 #include "app/commands/commands.hpp"
 #include "app/commands/train_briefing.hpp"
+#include "app/commands/train_report.hpp"
 #include "app/fence_table.hpp"
 #include "app/job.hpp"
 #include "app/json_text.hpp"
 #include "app/screen.hpp"
 #include "app/trace_files.hpp"
-#include "app/traffic_table.hpp"
 #include "app/versions.hpp"
 
 namespace fusionllm {
@@ -33,7 +32,6 @@ namespace {
 
 constexpr int root = 0;
 constexpr std::uint32_t sections_slot = 16;
-constexpr std::uint32_t cpu_slot = 17;
 
 GroupLayout make_layout(const Job& job, const std::vector<DeviceId>& devices) {
     GroupLayout layout;
@@ -50,15 +48,6 @@ std::shared_ptr<void> make_compute_scope(int num_threads) {
     keep_freed_memory();
     set_num_threads(num_threads);
     return std::make_shared<KokkosScope>(num_threads);
-}
-
-double cpu_seconds() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& time) {
-        return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec;
-    };
-    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 /*!
@@ -97,13 +86,13 @@ private:
     TrainerHooks make_hooks();
     TrainerSetup make_setup() const;
     std::optional<Emulation> make_emulation() const;
+    std::optional<StageWaits> make_waits() const;
     void add_fence_hooks(TrainerHooks& hooks);
     void go_on_with_log();
     EvaluationCodecs evaluation_codecs() const;
-    void add_bases(RankTraffic& planned, std::int64_t end_step) const;
-    std::string describe_sent(const Trainer& trainer) const;
     CheckpointManifest make_manifest(std::int64_t step) const;
     bool is_root() const { return world_.rank() == root; }
+    bool is_waiting() const { return input_.network.compute == "waits"; }
     std::int64_t start_step() const {
         return reader_ ? static_cast<std::int64_t>(reader_->manifest().step)
                        : 0;
@@ -181,10 +170,12 @@ TrainerHooks TrainRun::make_hooks() {
     hooks.on_activity = [this](const Activity& activity) {
         table_.set_activity(activity);
     };
-    hooks.save = [this](std::int64_t step,
-                        const std::vector<NamedTensor>& mine) {
-        checkpointer_->save(make_manifest(step), job_.plan.fences, mine);
-    };
+    if (!is_waiting()) {
+        hooks.save = [this](std::int64_t step,
+                            const std::vector<NamedTensor>& mine) {
+            checkpointer_->save(make_manifest(step), job_.plan.fences, mine);
+        };
+    }
     add_fence_hooks(hooks);
     if (reader_) {
         hooks.load =
@@ -216,7 +207,8 @@ TrainerSetup TrainRun::make_setup() const {
                 ? probed_codecs(input_.compression.options)
                 : std::vector<CodecChoice>(),
             input_.trace,
-            make_emulation()};
+            make_emulation(),
+            make_waits()};
 }
 
 //! Number the changes on; the one that a replay begins with is one of them.
@@ -255,9 +247,19 @@ EvaluationCodecs TrainRun::evaluation_codecs() const {
                                                 : EvaluationCodecs::both;
 }
 
+//! What the devices of the input's topology would compute is waited for.
+std::optional<StageWaits> TrainRun::make_waits() const {
+    if (!is_waiting()) {
+        return std::nullopt;
+    }
+    return StageWaits{[this](const std::vector<Fence>& fences) {
+        return job_.model.step_costs(job_.plan.placement, fences).stages;
+    }};
+}
+
 //! The testbed is the topology of the input; rank 0 keeps the clock.
 std::optional<Emulation> TrainRun::make_emulation() const {
-    if (!is_root() || input_.network_mode != "emulated") {
+    if (!is_root() || input_.network.mode != "emulated") {
         return std::nullopt;
     }
     const double begin_s =
@@ -270,38 +272,6 @@ std::optional<Emulation> TrainRun::make_emulation() const {
                      },
                      job_.model.network(),
                      begin_s};
-}
-
-//! What the new bases of subspaces add, which are not part of every step.
-void TrainRun::add_bases(RankTraffic& planned, std::int64_t end_step) const {
-    const std::int64_t every = input_.compression.basis_every;
-    const std::int64_t count =
-        (end_step + every - 1) / every - (start_step() + every - 1) / every;
-    const auto& stages = job_.plan.placement.stages;
-    for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
-        for (const Fence& fence :
-             fences_at(job_.plan.fences, stages[s].ops.end)) {
-            planned[{role_.rank_of_stage[s], role_.rank_of_stage[s + 1]}] +=
-                basis_bytes(fence.codec, shape_of(job_.graph, fence.value)) *
-                static_cast<std::uint64_t>(count);
-        }
-    }
-}
-
-std::string TrainRun::describe_sent(const Trainer& trainer) const {
-    RankTraffic planned = foresee_traffic(
-        job_.model.step_costs(job_.plan.placement, job_.plan.fences),
-        role_.rank_of_stage,
-        devices_,
-        job_.plan.micro_batches);
-    const auto steps =
-        static_cast<std::uint64_t>(trainer.step() - start_step());
-    for (auto& [ranks, bytes] : planned) {
-        bytes *= steps;
-    }
-    add_bases(planned, trainer.step());
-    return describe_traffic(
-        trainer.traffic(), planned, layout_.group_of_rank, job_.plan.groups);
 }
 
 void TrainRun::print_start(const std::vector<std::string>& hosts) const {
@@ -321,6 +291,11 @@ void TrainRun::print_start(const std::vector<std::string>& hosts) const {
                          role.stage ? static_cast<int>(*role.stage) : -1});
     }
     std::printf("%s\n", describe_run(input_, job_, ranks).c_str());
+    if (is_waiting()) {
+        std::printf(
+            "Nothing is computed: each rank waits as long as its "
+            "device would take, so there is no loss.\n");
+    }
     if (reader_) {
         std::printf("resuming after step %ld from %s\n",
                     static_cast<long>(start_step()),
@@ -332,42 +307,37 @@ void TrainRun::print_start(const std::vector<std::string>& hosts) const {
 void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
     const auto packed = gather(
         transport_, root, sections_slot, pack_sections(trainer.sections()));
-    const auto cpu =
-        gather(transport_, root, cpu_slot, fmt::format("{}", cpu_seconds()));
+    const std::string cpu_time =
+        gather_cpu_time(transport_, job_.plan, devices_);
     if (!is_root()) {
         return;
     }
     std::vector<std::vector<Section>> sections;
-    double idle_cpu_s = 0;
-    double cpu_s = 0;
-    int num_idle = 0;
-    for (std::size_t rank = 0; rank < packed.size(); ++rank) {
-        sections.push_back(unpack_sections(packed[rank]));
-        const double seconds = std::stod(cpu[rank]);
-        cpu_s += seconds;
-        if (!make_rank_role(job_.plan, devices_, static_cast<int>(rank))
-                 .stage) {
-            ++num_idle;
-            idle_cpu_s += seconds;
-        }
+    for (const std::string& bytes : packed) {
+        sections.push_back(unpack_sections(bytes));
     }
     std::printf("\n%s", describe_sections(sections).c_str());
     if (const auto table = describe_fences(fences_); !table.empty()) {
         std::printf("\nfences, as last measured\n\n%s", table.c_str());
     }
-    if (const auto table = describe_sent(trainer); !table.empty()) {
+    const SentSteps sent{trainer.traffic(),
+                         start_step(),
+                         trainer.step(),
+                         input_.compression.basis_every};
+    if (const auto table =
+            describe_sent(job_, devices_, layout_.group_of_rank, sent);
+        !table.empty()) {
         std::printf("\n%s", table.c_str());
     }
-    std::printf("CPU time: %.1f s over %zu ranks", cpu_s, packed.size());
-    if (num_idle > 0) {
-        std::printf(
-            ", of it %.1f s by %d ranks without a stage", idle_cpu_s, num_idle);
-    }
-    std::printf("\n%s after step %ld of %ld; the last checkpoint is in %s\n",
+    std::printf("%s\n%s after step %ld of %ld; %s\n",
+                cpu_time.c_str(),
                 stop == StopRequest::none ? "done" : "stopped on request",
                 static_cast<long>(trainer.step()),
                 static_cast<long>(input_.train.steps),
-                output_->checkpoints().c_str());
+                is_waiting() ? "nothing was computed, so there is no checkpoint"
+                             : ("the last checkpoint is in " +
+                                output_->checkpoints().string())
+                                   .c_str());
     std::fflush(stdout);
 }
 

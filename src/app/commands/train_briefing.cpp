@@ -159,6 +159,12 @@ Briefing make_briefing(const TrainArguments& arguments,
         job.plan = plan_job(input, job).plan;
         make_rank_role(
             job.plan, match_devices(input, job.topology, hosts), root);
+        FUSIONLLM_VALIDATE(
+            arguments.existing != Existing::resume ||
+                input.network.compute != "waits",
+            "nothing can be resumed with compute = \"waits\" in [network]: "
+            "such a run has no numbers to go on from; start it anew with "
+            "--overwrite");
         const OutputFolder output(input.run.output, arguments.existing);
         std::int64_t start_step = 0;
         if (const auto checkpoint = output.checkpoint_to_resume()) {

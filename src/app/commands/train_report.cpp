@@ -1,0 +1,96 @@
+#include "app/commands/train_report.hpp"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include "fusionllm/comm/collectives.hpp"
+#include "fusionllm/runtime/emulation.hpp"
+#include "fusionllm/runtime/rank_role.hpp"
+
+#include "app/traffic_table.hpp"
+
+namespace fusionllm {
+namespace {
+
+constexpr int root = 0;
+constexpr std::uint32_t cpu_slot = 17;
+
+double cpu_seconds() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+//! What the new bases of subspaces add, which are not part of every step.
+void add_bases(RankTraffic& planned,
+               const Job& job,
+               const std::vector<int>& rank_of_stage,
+               const SentSteps& sent) {
+    const std::int64_t every = sent.basis_every;
+    const std::int64_t count =
+        (sent.end + every - 1) / every - (sent.begin + every - 1) / every;
+    const auto& stages = job.plan.placement.stages;
+    for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
+        for (const Fence& fence :
+             fences_at(job.plan.fences, stages[s].ops.end)) {
+            planned[{rank_of_stage[s], rank_of_stage[s + 1]}] +=
+                basis_bytes(fence.codec, shape_of(job.graph, fence.value)) *
+                static_cast<std::uint64_t>(count);
+        }
+    }
+}
+
+}  // namespace
+
+std::string describe_sent(const Job& job,
+                          const std::vector<DeviceId>& device_of_rank,
+                          const std::vector<int>& group_of_rank,
+                          const SentSteps& sent) {
+    const auto rank_of_stage =
+        make_rank_role(job.plan, device_of_rank, root).rank_of_stage;
+    RankTraffic planned = foresee_traffic(
+        job.model.step_costs(job.plan.placement, job.plan.fences),
+        rank_of_stage,
+        device_of_rank,
+        job.plan.micro_batches);
+    for (auto& [ranks, bytes] : planned) {
+        bytes *= static_cast<std::uint64_t>(sent.end - sent.begin);
+    }
+    add_bases(planned, job, rank_of_stage, sent);
+    return describe_traffic(
+        sent.traffic, planned, group_of_rank, job.plan.groups);
+}
+
+std::string gather_cpu_time(Transport& transport,
+                            const Plan& plan,
+                            const std::vector<DeviceId>& device_of_rank) {
+    const auto cpu =
+        gather(transport, root, cpu_slot, fmt::format("{}", cpu_seconds()));
+    if (cpu.empty()) {
+        return "";
+    }
+    double idle_s = 0;
+    double all_s = 0;
+    int num_idle = 0;
+    for (std::size_t rank = 0; rank < cpu.size(); ++rank) {
+        const double seconds = std::stod(cpu[rank]);
+        all_s += seconds;
+        if (!make_rank_role(plan, device_of_rank, static_cast<int>(rank))
+                 .stage) {
+            ++num_idle;
+            idle_s += seconds;
+        }
+    }
+    std::string line =
+        fmt::format("CPU time: {:.1f} s over {} ranks", all_s, cpu.size());
+    if (num_idle > 0) {
+        line += fmt::format(
+            ", of it {:.1f} s by {} ranks without a stage", idle_s, num_idle);
+    }
+    return line;
+}
+
+}  // namespace fusionllm

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fusionllm/comm/transport.hpp"
+#include "fusionllm/runtime/sent_bytes.hpp"
+
+#include "app/job.hpp"
+
+namespace fusionllm {
+
+//! What was sent in steps [begin, end).
+struct SentSteps {
+    const RankTraffic& traffic;
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    std::int64_t basis_every = 1;  //!< steps between new bases of subspaces
+};
+
+//! What went over each communicator beside what the plan foresaw; "" if
+//! nothing did.
+std::string describe_sent(const Job& job,
+                          const std::vector<DeviceId>& device_of_rank,
+                          const std::vector<int>& group_of_rank,
+                          const SentSteps& sent);
+
+//! Processor time of all ranks, as one line on the root and "" elsewhere;
+//! collective.
+std::string gather_cpu_time(Transport& transport,
+                            const Plan& plan,
+                            const std::vector<DeviceId>& device_of_rank);
+
+}  // namespace fusionllm
