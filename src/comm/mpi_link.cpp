@@ -1,7 +1,9 @@
 #include "mpi_link.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fusionllm/util/error.hpp"
 
@@ -10,14 +12,18 @@
 namespace fusionllm::detail {
 namespace {
 
-//! An MPI request with the buffer that it reads or writes.
+//! Over UCX a test or a probe moves one piece at most, and the next call may
+//! come late.
+constexpr int tries_a_call = 32;
+
+//! Bytes of a buffer that MPI sends or fills, in as many messages as it takes.
 class Transfer {
 public:
-    Transfer(Buffer buffer, std::size_t block_bytes)
-        : buffer_(std::move(buffer)), type_(buffer_.size(), block_bytes) {}
+    Transfer(Buffer buffer, MessageParts parts)
+        : buffer_(std::move(buffer)), parts_(parts) {}
 
     ~Transfer() {
-        if (request_ != MPI_REQUEST_NULL) {
+        if (std::ranges::any_of(requests_, is_open)) {
             // MPI still uses the bytes.
             static_cast<void>(new Buffer(std::move(buffer_)));
         }
@@ -26,36 +32,66 @@ public:
     Transfer(const Transfer&) = delete;
     Transfer& operator=(const Transfer&) = delete;
 
+    //! A piece that is shorter than the others, maybe empty, is the last one.
     void send(int to, int tag, MPI_Comm communicator) {
-        FUSIONLLM_MPI_CALL(MPI_Isend(buffer_.data(),
-                                     type_.count(),
-                                     type_.get(),
-                                     to,
-                                     tag,
-                                     communicator,
-                                     &request_));
+        const std::size_t piece = parts_.piece_bytes;
+        std::size_t begin = 0;
+        for (; piece > 0 && buffer_.size() - begin >= piece; begin += piece) {
+            send_piece(begin, piece, to, tag, communicator);
+        }
+        send_piece(begin, buffer_.size() - begin, to, tag, communicator);
     }
 
-    void receive(MPI_Message message) {
-        FUSIONLLM_MPI_CALL(MPI_Imrecv(
-            buffer_.data(), type_.count(), type_.get(), &message, &request_));
+    void receive(MPI_Message message, std::size_t begin, std::size_t bytes) {
+        const ByteType type(bytes, parts_.block_bytes);
+        FUSIONLLM_MPI_CALL(
+            MPI_Imrecv(buffer_.data() + begin,
+                       type.count(),
+                       type.get(),
+                       &message,
+                       &requests_.emplace_back(MPI_REQUEST_NULL)));
     }
 
     bool test() {
-        int is_done = 1;
-        if (request_ != MPI_REQUEST_NULL) {
+        int num_left = requests_.size() > 1 ? tries_a_call : 1;
+        while (num_done_ < requests_.size() && num_left > 0) {
+            int is_done = 0;
             FUSIONLLM_MPI_CALL(
-                MPI_Test(&request_, &is_done, MPI_STATUS_IGNORE));
+                MPI_Test(&requests_[num_done_], &is_done, MPI_STATUS_IGNORE));
+            num_done_ += is_done != 0 ? 1 : 0;
+            num_left -= is_done != 0 ? 0 : 1;
         }
-        return is_done != 0;
+        return num_done_ == requests_.size();
     }
 
     Buffer& buffer() { return buffer_; }
 
 private:
+    static bool is_open(MPI_Request request) {
+        return request != MPI_REQUEST_NULL;
+    }
+
+    void send_piece(std::size_t begin,
+                    std::size_t bytes,
+                    int to,
+                    int tag,
+                    MPI_Comm communicator) {
+        const ByteType type(bytes, parts_.block_bytes);
+        FUSIONLLM_MPI_CALL(
+            MPI_Isend(buffer_.data() + begin,
+                      type.count(),
+                      type.get(),
+                      to,
+                      tag,
+                      communicator,
+                      &requests_.emplace_back(MPI_REQUEST_NULL)));
+    }
+
     Buffer buffer_;
-    ByteType type_;
-    MPI_Request request_ = MPI_REQUEST_NULL;
+    MessageParts parts_;
+    //! As many as pieces; those before `num_done_` are done.
+    std::vector<MPI_Request> requests_;
+    std::size_t num_done_ = 0;
 };
 
 std::string describe(const std::string& what,
@@ -79,11 +115,11 @@ public:
             const Peer& to,
             Channel channel,
             Buffer message,
-            std::size_t block_bytes)
+            MessageParts parts)
         : own_rank_(own_rank),
           to_(to),
           channel_(channel),
-          transfer_(std::move(message), block_bytes) {}
+          transfer_(std::move(message), parts) {}
 
     void start(MPI_Comm communicator) {
         call([&] {
@@ -127,25 +163,50 @@ private:
 //! it, so that a receive that is given up still takes its message.
 class Arrival {
 public:
-    Arrival(std::size_t max_bytes, std::size_t block_bytes)
-        : max_bytes_(max_bytes), block_bytes_(block_bytes) {}
+    Arrival(std::size_t max_bytes, MessageParts parts)
+        : max_bytes_(max_bytes), parts_(parts) {}
 
-    //! A message that is too long is received too, so that its sender and
-    //! those behind it get on.
-    void start(MPI_Message message, std::size_t num_bytes) {
-        transfer_.emplace(Buffer(num_bytes), block_bytes_);
-        transfer_->receive(message);
+    //! Take the next piece. A message that is too long is received too, so
+    //! that its sender and those behind it get on.
+    void add(MPI_Message message, std::size_t num_bytes) {
+        is_complete_ =
+            parts_.piece_bytes == 0 || num_bytes < parts_.piece_bytes;
+        if (!transfer_) {
+            const std::size_t room =
+                is_complete_ ? num_bytes : std::max(num_bytes, max_bytes_);
+            transfer_.emplace(Buffer(room), parts_);
+        }
+        if (num_bytes <= transfer_->buffer().size() - num_bytes_) {
+            transfer_->receive(message, num_bytes_, num_bytes);
+            num_bytes_ += num_bytes;
+        } else {
+            excess_.emplace_back(Buffer(num_bytes), parts_)
+                .receive(message, 0, num_bytes);
+            num_excess_bytes_ += num_bytes;
+        }
     }
 
-    bool is_started() const { return transfer_.has_value(); }
-    bool test() { return transfer_ && transfer_->test(); }
+    //! All of it has come, but maybe MPI is still copying.
+    bool is_complete() const { return is_complete_; }
+    bool test() {
+        return is_complete_ && transfer_->test() &&
+               std::ranges::all_of(excess_, &Transfer::test);
+    }
     std::size_t max_bytes() const { return max_bytes_; }
-    Buffer& buffer() { return transfer_->buffer(); }
+    std::size_t num_bytes() const { return num_bytes_ + num_excess_bytes_; }
+    Buffer take() {
+        transfer_->buffer().shrink(num_bytes_);
+        return std::move(transfer_->buffer());
+    }
 
 private:
     std::size_t max_bytes_;
-    std::size_t block_bytes_;
+    MessageParts parts_;
+    bool is_complete_ = false;
     std::optional<Transfer> transfer_;
+    std::size_t num_bytes_ = 0;  //!< in the transfer
+    std::deque<Transfer> excess_;
+    std::size_t num_excess_bytes_ = 0;
 };
 
 namespace {
@@ -167,11 +228,11 @@ public:
         if (!make_progress()) {
             return false;
         }
-        if (arrival_->buffer().size() > arrival_->max_bytes()) {
+        if (arrival_->num_bytes() > arrival_->max_bytes()) {
             throw Error(describe_too_long(own_rank_,
                                           from_.rank,
                                           channel_,
-                                          arrival_->buffer().size(),
+                                          arrival_->num_bytes(),
                                           arrival_->max_bytes()));
         }
         return true;
@@ -179,7 +240,7 @@ public:
 
     Buffer take() override {
         FUSIONLLM_EXPECTS(arrival_->test());
-        return std::move(arrival_->buffer());
+        return arrival_->take();
     }
 
     void leak() override {}  // The transfer knows when it must.
@@ -187,7 +248,7 @@ public:
 private:
     bool make_progress() {
         try {
-            if (!arrival_->is_started()) {
+            if (!arrival_->is_complete()) {
                 link_->match_arrivals();
             }
             return arrival_->test();
@@ -214,14 +275,14 @@ int tag_of(Channel channel) {
 
 MpiLink::MpiLink(mpi::Communicator communicator,
                  int own_rank,
-                 std::size_t block_bytes)
+                 MessageParts parts)
     : communicator_(std::move(communicator)),
       own_rank_(own_rank),
-      block_bytes_(block_bytes) {}
+      parts_(parts) {}
 
 Request MpiLink::send(const Peer& to, Channel channel, Buffer message) {
     auto operation = std::make_unique<MpiSend>(
-        own_rank_, to, channel, std::move(message), block_bytes_);
+        own_rank_, to, channel, std::move(message), parts_);
     operation->start(communicator_.get());
     return Request(std::move(operation));
 }
@@ -230,20 +291,22 @@ Request MpiLink::receive(const Peer& from,
                          Channel channel,
                          std::size_t max_bytes) {
     Lane& lane = lanes_[{from.rank_in_group, tag_of(channel)}];
-    const auto arrival = std::make_shared<Arrival>(max_bytes, block_bytes_);
-    if (lane.early.empty()) {
-        lane.waiting.push_back(arrival);
-    } else {
+    const auto arrival = std::make_shared<Arrival>(max_bytes, parts_);
+    while (!lane.early.empty() && !arrival->is_complete()) {
         const auto [message, num_bytes] = lane.early.front();
         lane.early.pop_front();
-        arrival->start(message, num_bytes);
+        arrival->add(message, num_bytes);
+    }
+    if (!arrival->is_complete()) {
+        lane.waiting.push_back(arrival);
     }
     return Request(std::make_unique<MpiReceive>(
         shared_from_this(), own_rank_, from, channel, arrival));
 }
 
 void MpiLink::match_arrivals() {
-    while (true) {
+    int num_left = parts_.piece_bytes > 0 ? tries_a_call : 1;
+    while (num_left > 0) {
         int has_come = 0;
         MPI_Message message = MPI_MESSAGE_NULL;
         MPI_Status status{};
@@ -254,7 +317,8 @@ void MpiLink::match_arrivals() {
                                        &message,
                                        &status));
         if (has_come == 0) {
-            return;
+            --num_left;
+            continue;
         }
         Lane& lane = lanes_[{status.MPI_SOURCE, status.MPI_TAG}];
         const std::size_t num_bytes = received_bytes(status);
@@ -262,8 +326,10 @@ void MpiLink::match_arrivals() {
             lane.early.emplace_back(message, num_bytes);
         } else {
             const auto arrival = lane.waiting.front();
-            lane.waiting.pop_front();
-            arrival->start(message, num_bytes);
+            arrival->add(message, num_bytes);
+            if (arrival->is_complete()) {
+                lane.waiting.pop_front();
+            }
         }
     }
 }

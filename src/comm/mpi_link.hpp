@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/comm/mpi_transport.hpp"
 #include "fusionllm/comm/transport.hpp"
 
 #include "channel_check.hpp"
@@ -30,24 +31,26 @@ struct Peer {
  * processes of one host). So the length is known before the buffer is made;
  * it also has no byte too many. Every test of an unmatched receive starts all
  * receives of the link whose message has come, as posted ones would start.
+ *
+ * With `parts.piece_bytes` a message is as many full pieces as it has, each a
+ * message of MPI, and a shorter last one, which may be empty.
  */
 class MpiLink : public std::enable_shared_from_this<MpiLink> {
 public:
     //! `own_rank` in the run is for the texts of errors.
-    MpiLink(mpi::Communicator communicator,
-            int own_rank,
-            std::size_t block_bytes);
+    MpiLink(mpi::Communicator communicator, int own_rank, MessageParts parts);
 
     Request send(const Peer& to, Channel channel, Buffer message);
     Request receive(const Peer& from, Channel channel, std::size_t max_bytes);
 
-    //! Give every message that has come to the first receive of its lane.
+    //! Give every piece that has come to the first receive of its lane.
     void match_arrivals();
 
     const mpi::Communicator& communicator() const { return communicator_; }
 
 private:
-    //! Messages of one source on one channel, in order. One of both is empty.
+    //! What comes of one source on one channel, in order. Receives wait that
+    //! are not complete; early are pieces for which none waits.
     struct Lane {
         std::deque<std::shared_ptr<Arrival>> waiting;
         std::deque<std::pair<MPI_Message, std::size_t>> early;
@@ -55,7 +58,7 @@ private:
 
     mpi::Communicator communicator_;
     int own_rank_;
-    std::size_t block_bytes_;
+    MessageParts parts_;
     std::map<std::pair<int, int>, Lane> lanes_;  //!< by source and tag
 };
 

@@ -19,6 +19,9 @@ using detail::MpiLink;
 using mpi::Communicator;
 
 constexpr std::size_t largest_block_bytes = std::size_t{1} << 30;
+//! Below the eager limits over TCP: 64 KiB of Open MPI's ob1, less than 32 KiB
+//! of UCX.
+constexpr std::size_t eager_piece_bytes = std::size_t{8} << 10;
 
 void check_tags(const Communicator& world) {
     int* tag_upper_bound = nullptr;
@@ -62,19 +65,17 @@ void check_layout(const GroupLayout& layout, int num_ranks) {
 }  // namespace
 
 struct MpiTransport::State {
-    State(const Communicator& world, GroupLayout given, std::size_t bytes)
+    State(const Communicator& world, GroupLayout given, MessageParts cut)
         : layout(std::move(given)),
           rank(world.rank()),
           size(world.size()),
-          block_bytes(bytes),
+          parts(cut),
           self(detail::make_self_transport(rank, size)),
-          group(make_link(world.split(layout.group_of_rank[rank]))) {
+          group(
+              std::make_shared<MpiLink>(world.split(layout.group_of_rank[rank]),
+                                        rank,
+                                        MessageParts{parts.block_bytes, 0})) {
         connect(world);
-    }
-
-    std::shared_ptr<MpiLink> make_link(Communicator communicator) const {
-        return std::make_shared<MpiLink>(
-            std::move(communicator), rank, block_bytes);
     }
 
     void connect(const Communicator& world) {
@@ -89,9 +90,12 @@ struct MpiTransport::State {
                 const int other = own == a ? b : a;
                 const auto leader = static_cast<int>(
                     std::ranges::find(groups, other) - groups.begin());
-                links.emplace(other,
-                              make_link(group->communicator().connect(
-                                  world, leader, tag)));
+                links.emplace(
+                    other,
+                    std::make_shared<MpiLink>(
+                        group->communicator().connect(world, leader, tag),
+                        rank,
+                        parts));
             }
             ++tag;
         }
@@ -132,22 +136,23 @@ struct MpiTransport::State {
     GroupLayout layout;
     int rank;
     int size;
-    std::size_t block_bytes;
+    MessageParts parts;
     std::unique_ptr<Transport> self;
     std::shared_ptr<MpiLink> group;
     std::map<int, std::shared_ptr<MpiLink>> links;  //!< by the other group
 };
 
 MpiTransport::MpiTransport(const Communicator& world, GroupLayout layout)
-    : MpiTransport(world, std::move(layout), largest_block_bytes) {}
+    : MpiTransport(
+          world, std::move(layout), {largest_block_bytes, eager_piece_bytes}) {}
 
 MpiTransport::MpiTransport(const Communicator& world,
                            GroupLayout layout,
-                           std::size_t block_bytes) {
-    FUSIONLLM_EXPECTS(block_bytes > 0 && block_bytes <= INT_MAX);
+                           MessageParts parts) {
+    FUSIONLLM_EXPECTS(parts.block_bytes > 0 && parts.block_bytes <= INT_MAX);
     check_tags(world);
     check_layout(layout, world.size());
-    state_ = std::make_unique<State>(world, std::move(layout), block_bytes);
+    state_ = std::make_unique<State>(world, std::move(layout), parts);
 }
 
 MpiTransport::~MpiTransport() = default;

@@ -1,5 +1,7 @@
 #include "fusionllm/comm/mpi_transport.hpp"
 
+#include <climits>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -66,7 +68,17 @@ TEST_P(Mpi, contract) {
 TEST_P(Mpi, contract_with_messages_in_blocks_of_1000_bytes) {
     const auto& [contract, grouping] = GetParam();
     const auto world = Communicator::world();
-    MpiTransport transport(world, make_layout(grouping, world.size()), 1000);
+    MpiTransport transport(
+        world, make_layout(grouping, world.size()), {1000, 0});
+
+    contract.body(transport);
+}
+
+TEST_P(Mpi, contract_with_messages_in_pieces_of_20000_bytes) {
+    const auto& [contract, grouping] = GetParam();
+    const auto world = Communicator::world();
+    MpiTransport transport(
+        world, make_layout(grouping, world.size()), {INT_MAX, 20000});
 
     contract.body(transport);
 }
@@ -89,10 +101,11 @@ INSTANTIATE_TEST_SUITE_P(
                      testing::ValuesIn(groupings)),
     name_of);
 
-TEST(MpiTransport, keeps_every_length_around_a_block_border) {
+//! Sends every length, and receives it with more room.
+void check_lengths(MessageParts parts) {
     const auto world = Communicator::world();
     MpiTransport transport(
-        world, make_layout(groupings[1], world.size()), /*block_bytes=*/64);
+        world, make_layout(groupings[1], world.size()), parts);
     const int peer = world.size() - 1 - world.rank();
     for (std::size_t length = 0; length < 200; ++length) {
         const Request send =
@@ -104,6 +117,33 @@ TEST(MpiTransport, keeps_every_length_around_a_block_border) {
 
         EXPECT_TRUE(is_equal(got, make_bytes(length, 1))) << length;
     }
+}
+
+TEST(MpiTransport, keeps_every_length_around_a_block_border) {
+    check_lengths({.block_bytes = 64, .piece_bytes = 0});
+}
+
+TEST(MpiTransport, keeps_every_length_around_the_border_of_a_piece) {
+    check_lengths({.block_bytes = INT_MAX, .piece_bytes = 64});
+}
+
+TEST(MpiTransport, takes_all_pieces_of_a_message_that_is_too_long) {
+    const auto world = Communicator::world();
+    MpiTransport transport(world,
+                           make_layout(groupings[1], world.size()),
+                           {.block_bytes = INT_MAX, .piece_bytes = 64});
+    const int peer = world.size() - 1 - world.rank();
+    if (peer == world.rank()) {
+        return;
+    }
+    const Request first = transport.send(peer, activations, make_bytes(999, 1));
+    const Request second = transport.send(peer, activations, make_bytes(70, 2));
+
+    EXPECT_THAT([&] { finish(transport.receive(peer, activations, 100)); },
+                ThrowsMessage<Error>(HasSubstr("999")));
+
+    EXPECT_TRUE(is_equal(finish(transport.receive(peer, activations, 70)),
+                         make_bytes(70, 2)));
 }
 
 TEST(MpiTransport, gives_the_communicator_of_the_own_group) {

@@ -21,14 +21,27 @@ struct GroupLayout {
 };
 
 /*!
+ * How long messages become those of MPI, whose lengths are ints: above
+ * `block_bytes` (at most INT_MAX) as one message of blocks. Between groups they
+ * are cut into pieces of `piece_bytes`, or not if that is 0.
+ */
+struct MessageParts {
+    std::size_t block_bytes;
+    std::size_t piece_bytes;
+};
+
+/*!
  * Transport over MPI: messages inside a group go through the group's
  * intracommunicator, messages between groups through the pair's
  * *intercommunicator* (created in ascending (a, b) order on all ranks).
  * A message to a group without an intercommunicator throws `Error`.
  *
- * A message is one MPI message, also above INT_MAX bytes; it is then made of
- * blocks in a derived datatype. A receive takes memory when its message has
- * come, as much as the message has bytes.
+ * Inside a group a message is one MPI message, also above INT_MAX bytes.
+ * Between groups, whose lines may be slow and long, it is cut into pieces so
+ * short that MPI sends them at once: a long message waits for the receiver's
+ * answer first, behind all that is on its way in that direction
+ * (docs/decisions/pieces-between-groups.md). A receive takes memory when its
+ * message has begun to come.
  *
  * Collective to construct over `world`; throws `InputError` on all ranks if
  * the layout makes no sense or MPI offers too few tags. The destructor frees
@@ -37,10 +50,9 @@ struct GroupLayout {
 class MpiTransport final : public Transport {
 public:
     MpiTransport(const mpi::Communicator& world, GroupLayout layout);
-    //! Messages above `block_bytes` (at most INT_MAX) are made of blocks.
     MpiTransport(const mpi::Communicator& world,
                  GroupLayout layout,
-                 std::size_t block_bytes);
+                 MessageParts parts);
     ~MpiTransport() override;
 
     int rank() const override;
