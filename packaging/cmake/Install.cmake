@@ -20,7 +20,9 @@ set(fusionllm_data_dir ${CMAKE_INSTALL_DATADIR}/fusionllm)
 install(DIRECTORY inputs docs src include DESTINATION ${fusionllm_data_dir}
   PATTERN "__pycache__" EXCLUDE)
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${fusionllm_data_dir})
-install(PROGRAMS jobs/train.sbatch DESTINATION ${fusionllm_data_dir}/jobs)
+install(PROGRAMS jobs/train.sbatch jobs/two-sites.sh
+  DESTINATION ${fusionllm_data_dir}/jobs)
+install(FILES jobs/common.sh DESTINATION ${fusionllm_data_dir}/jobs)
 
 # The prefix is known only now: cmake --install may be given another one.
 install(CODE "

@@ -13,7 +13,8 @@ fail() {
 }
 
 for file in inputs/quickstart.toml docs/how-to/own-text.md src/app/main.cpp \
-    include/fusionllm/util/error.hpp README.md LICENSE jobs/train.sbatch; do
+    include/fusionllm/util/error.hpp README.md LICENSE jobs/train.sbatch \
+    jobs/two-sites.sh jobs/common.sh tools/netlab/site-exec; do
     [ -s "$data/$file" ] || fail "$data/$file was not installed"
 done
 

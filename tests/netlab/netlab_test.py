@@ -20,6 +20,7 @@ tools, rest = parser.parse_known_args()
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 STREAM = SOURCE / "src/tools/netlab/stream.py"
+TWO_SITES = SOURCE / "jobs/two-sites.sh"
 
 # What a netlab is made of, tried by hand: a failure of our own must not look
 # like a machine that has none of it.
@@ -151,6 +152,28 @@ class Netlab(unittest.TestCase):
             self.assertGreater(counts[pair], sent)
             self.assertLess(counts[pair], 1.2 * sent)
         self.assertEqual(mounts(), self.mounts)
+
+    def test_two_sites_sh_trains_over_ob1(self):
+        self.check_two_sites("ob1", "10.77.0.0/16")
+
+    def test_two_sites_sh_trains_over_ucx(self):
+        self.check_two_sites("ucx", "wan0")
+
+    def check_two_sites(self, pml, network):
+        # Without what netlab tells mpirun: the script must say all of it.
+        forget = "unset $(env | sed -n 's/^\\(OMPI_MCA_[^=]*\\)=.*/\\1/p')"
+        variables = (f"FUSIONLLM_RSH=$FUSIONLLM_NETLAB_EXEC FUSIONLLM_PML={pml}"
+                     f" FUSIONLLM_NETWORK={network}"
+                     f" FUSIONLLM_PROGRAM={tools.program}"
+                     " FUSIONLLM_HOSTS='lyon:1 osaka:1'")
+        output = self.run_lab(
+            "sh", "-c", f"{forget} UCX_TLS UCX_NET_DEVICES; {variables} "
+            f"{TWO_SITES} input.toml --output out --set train.steps=2",
+            options=["--counts", "counts.json"])
+
+        sent = int(re.search(r"^lyon - osaka +(\d+)", output,
+                             re.MULTILINE).group(1)) / 2
+        self.assertGreater(min(self.counts().values()), sent)
 
     def test_ranks_are_at_the_sites_of_their_devices(self):
         output = self.run_lab(
