@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "fusionllm/util/file.hpp"
 
 #include "bytes.hpp"
+#include "inflate.hpp"
 
 namespace fusionllm {
 namespace {
@@ -27,6 +29,7 @@ constexpr std::size_t long_end_size = 56;
 constexpr std::size_t directory_entry_size = 46;
 constexpr std::size_t local_size = 30;
 constexpr std::size_t max_comment = 0xffff;
+constexpr std::uint64_t most_unpacked = std::uint64_t{1} << 26;
 constexpr std::uint32_t see_long = 0xffffffff;
 
 std::uint64_t size_of_file(const std::filesystem::path& file) {
@@ -207,19 +210,18 @@ std::size_t ZipArchive::add_entry(std::string_view record) {
     if (!is_plain_name(name)) {
         fail("one of its names is no plain path");
     }
-    const bool is_encrypted =
-        (little_endian<std::uint16_t>(record, 8) & 1U) != 0;
-    const bool is_compressed = little_endian<std::uint16_t>(record, 10) != 0;
-    if (is_encrypted || is_compressed || stored != entry.size) {
-        fail(fmt::format("its entry '{}' is compressed or encrypted", name));
-    }
+    check_packing(name,
+                  little_endian<std::uint16_t>(record, 8),
+                  little_endian<std::uint16_t>(record, 10),
+                  stored,
+                  entry);
     const std::string local = read_bytes(entry.offset, local_size);
     if (little_endian<std::uint32_t>(local, 0) != local_signature) {
         fail(fmt::format("its entry '{}' is not where it should be", name));
     }
     entry.offset += local_size + little_endian<std::uint16_t>(local, 26) +
                     little_endian<std::uint16_t>(local, 28);
-    if (entry.offset > range_.size || entry.size > range_.size - entry.offset) {
+    if (entry.offset > range_.size || stored > range_.size - entry.offset) {
         fail(fmt::format("its entry '{}' goes on behind the end", name));
     }
     entry.offset += range_.begin;
@@ -227,6 +229,33 @@ std::size_t ZipArchive::add_entry(std::string_view record) {
         fail(fmt::format("it has two entries '{}'", name));
     }
     return length;
+}
+
+void ZipArchive::check_packing(const std::string& name,
+                               std::uint16_t flags,
+                               std::uint16_t method,
+                               std::uint64_t stored,
+                               ZipEntry& entry) const {
+    constexpr std::uint16_t deflated = 8;
+    const bool is_encrypted = (flags & 1U) != 0;
+    if (is_encrypted || (method != 0 && method != deflated)) {
+        fail(
+            fmt::format("its entry '{}' is encrypted or compressed in a way "
+                        "that is not known here",
+                        name));
+    }
+    if (method == 0 && stored != entry.size) {
+        fail(fmt::format("the sizes of its entry '{}' are damaged", name));
+    }
+    if (method == deflated) {
+        if (entry.size > most_unpacked || stored == 0) {
+            fail(
+                fmt::format("its entry '{}' is compressed and larger than 64 "
+                            "MiB, or empty",
+                            name));
+        }
+        entry.packed_size = stored;
+    }
 }
 
 void ZipArchive::drop_common_folder() {
@@ -249,7 +278,7 @@ void ZipArchive::drop_common_folder() {
     entries_ = std::move(renamed);
 }
 
-const ZipEntry& ZipArchive::find(const std::string& name) const {
+const ZipEntry& ZipArchive::find_any(const std::string& name) const {
     const auto found = entries_.find(name);
     if (found == entries_.end()) {
         fail(fmt::format("it has no entry '{}'", name));
@@ -257,13 +286,26 @@ const ZipEntry& ZipArchive::find(const std::string& name) const {
     return found->second;
 }
 
+const ZipEntry& ZipArchive::find(const std::string& name) const {
+    const ZipEntry& entry = find_any(name);
+    if (entry.packed_size != 0) {
+        fail(fmt::format("its entry '{}' is compressed", name));
+    }
+    return entry;
+}
+
 std::string ZipArchive::read(const std::string& name) const {
-    const ZipEntry& entry = find(name);
-    std::string bytes = read_bytes(entry.offset - range_.begin, entry.size);
-    if (crc32(bytes) != entry.crc) {
+    const ZipEntry& entry = find_any(name);
+    const std::uint64_t offset = entry.offset - range_.begin;
+    const auto bytes =
+        entry.packed_size == 0
+            ? std::optional(read_bytes(offset, entry.size))
+            : detail::inflate(read_bytes(offset, entry.packed_size),
+                              entry.size);
+    if (!bytes || crc32(*bytes) != entry.crc) {
         fail(fmt::format("its entry '{}' does not have its checksum", name));
     }
-    return bytes;
+    return *bytes;
 }
 
 ZipArchive ZipArchive::open_inner(const std::string& name) const {

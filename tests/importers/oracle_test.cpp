@@ -110,12 +110,21 @@ private:
     torch::autograd::variable_list leaves_;
 };
 
+ImportedModel import(const std::filesystem::path& file) {
+    return file.extension() == ".pt" ? import_torchscript(file, {})
+                                     : import_pt2(file);
+}
+
+//! "mlp" of "mlp.pt2", "mlp_script" of "mlp.pt".
+std::string expectation_of(const std::filesystem::path& name) {
+    return name.stem().string() + (name.extension() == ".pt" ? "_script" : "");
+}
+
 class Imported : public testing::TestWithParam<const char*> {
 protected:
     Imported()
-        : expected_(read_expectation(GetParam())),
-          model_(import_pt2(std::string(FUSIONLLM_ARCHIVES "/") + GetParam() +
-                            ".pt2")) {}
+        : expected_(read_expectation(expectation_of(GetParam()))),
+          model_(import(std::string(FUSIONLLM_ARCHIVES "/") + GetParam())) {}
 
     json expected_;
     ImportedModel model_;
@@ -171,18 +180,26 @@ TEST_P(Imported, model_has_the_buffers_of_pytorch_after_the_step) {
 
 INSTANTIATE_TEST_SUITE_P(Archives,
                          Imported,
-                         testing::Values("gpt",
-                                         "mlp",
-                                         "conv_net",
-                                         "recurrent",
-                                         "two_inputs",
-                                         "activations",
-                                         "llama",
-                                         "statistics",
-                                         "mlp_layout2",
-                                         "conv_net_layout2",
-                                         "recurrent_layout2",
-                                         "activations_layout2"));
+                         testing::Values("gpt.pt2",
+                                         "mlp.pt2",
+                                         "conv_net.pt2",
+                                         "recurrent.pt2",
+                                         "two_inputs.pt2",
+                                         "activations.pt2",
+                                         "llama.pt2",
+                                         "statistics.pt2",
+                                         "mlp_layout2.pt2",
+                                         "conv_net_layout2.pt2",
+                                         "recurrent_layout2.pt2",
+                                         "activations_layout2.pt2",
+                                         "mlp.pt",
+                                         "conv_net.pt",
+                                         "recurrent.pt",
+                                         "two_inputs.pt",
+                                         "activations.pt",
+                                         "statistics.pt",
+                                         "encoder.pt",
+                                         "dense.pt"));
 
 }  // namespace
 }  // namespace fusionllm::test

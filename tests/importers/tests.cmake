@@ -2,11 +2,13 @@ set(fusionllm_archives ${CMAKE_CURRENT_LIST_DIR}/archives)
 
 fusionllm_add_test(importers/zip_archive_test.cpp)
 fusionllm_add_test(importers/import_pt2_test.cpp)
+fusionllm_add_test(importers/import_torchscript_test.cpp LIBS GTest::gmock
+  TIMEOUT 120)
 fusionllm_add_test(importers/loss_test.cpp)
 fusionllm_add_test(importers/oracle_test.cpp
   LIBS fusionllm_exec nlohmann_json::nlohmann_json)
 fusionllm_add_test(importers/fuzz_test.cpp TIMEOUT 120)
-foreach(test zip_archive import_pt2 oracle fuzz)
+foreach(test zip_archive import_pt2 import_torchscript oracle fuzz)
   target_compile_definitions(test_importers_${test} PRIVATE
     FUSIONLLM_ARCHIVES="${fusionllm_archives}")
 endforeach()

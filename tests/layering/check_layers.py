@@ -34,6 +34,7 @@ DEPENDENCIES = [
     Dependency("HDF5", r"(hdf5|H5\w+)\.h", frozenset({"io"}), True, 0),
     Dependency("libpng", r"png\.h", frozenset({"data"}), False, 1),
     Dependency("TurboJPEG", r"turbojpeg\.h", frozenset({"data"}), False, 1),
+    Dependency("zlib", r"zlib\.h", frozenset({"importers"}), False, 1),
     Dependency("CLI11", r"CLI/", frozenset({"app"}), True, 0),
     Dependency("toml++", r"toml(\+\+|plusplus)?/|toml\.hpp",
                frozenset({"app"}), False, 1),

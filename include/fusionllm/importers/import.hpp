@@ -43,4 +43,21 @@ struct ImportedModel {
  */
 ImportedModel import_pt2(const std::filesystem::path& file);
 
+/*!
+ * The same of an archive of torch.jit.save that torch.jit.trace made (PyTorch
+ * 1.13 or later), for inputs of these types. TorchScript stores no sizes: if
+ * `inputs` is empty they are what the archive's extra file "inputs" says,
+ * "f32[8,3,32,32] i64[8]".
+ *
+ * The text of the methods is parsed and followed here; the archive is not given
+ * to LibTorch. Sizes of values are found by calling each operator on tensors
+ * without memory, or on zeros where it cannot: the time of one micro-batch at
+ * most.
+ */
+ImportedModel import_torchscript(const std::filesystem::path& file,
+                                 const std::vector<TensorType>& inputs);
+
+//! The weights of the same archive alone.
+WeightSource read_torchscript_weights(const std::filesystem::path& file);
+
 }  // namespace fusionllm

@@ -14,6 +14,8 @@ struct ZipEntry {
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
     std::uint32_t crc = 0;  //!< CRC-32 of the bytes
+    //! As they lie in the file if they are compressed; 0: they are not.
+    std::uint64_t packed_size = 0;
 };
 
 /*!
@@ -22,8 +24,9 @@ struct ZipEntry {
  * PyTorch stores without compression, also an archive in an archive; so every
  * tensor is a range of the file on disk and is read from there when it is
  * wanted. That, and archives that nobody can trust, is what this reader is
- * for; entries that are compressed or encrypted are refused, and names are
- * keys only: nothing is ever unpacked. 64-bit sizes are understood.
+ * for. Texts may be compressed (deflate, up to 64 MiB) and are then only read
+ * as a whole; encrypted entries are refused, and names are keys only: nothing
+ * is ever written to a disk. 64-bit sizes are understood.
  *
  * Memory: the directory. Throws `InputError` for a file that is no such
  * archive, whatever it holds.
@@ -36,7 +39,7 @@ public:
     //! By name, without the one folder that all names begin with, if any.
     const std::map<std::string, ZipEntry>& entries() const { return entries_; }
     bool has(const std::string& name) const { return entries_.contains(name); }
-    //! Throws `InputError` if there is none.
+    //! One that is not compressed. Throws `InputError` if there is none.
     const ZipEntry& find(const std::string& name) const;
     //! The whole entry, compared with its checksum.
     std::string read(const std::string& name) const;
@@ -56,6 +59,12 @@ private:
     Range find_long_directory(std::uint64_t end_record,
                               std::uint64_t& num_entries) const;
     std::size_t add_entry(std::string_view record);
+    void check_packing(const std::string& name,
+                       std::uint16_t flags,
+                       std::uint16_t method,
+                       std::uint64_t stored,
+                       ZipEntry& entry) const;
+    const ZipEntry& find_any(const std::string& name) const;
     void drop_common_folder();
 
     std::filesystem::path file_;
