@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "fusionllm/comm/transport.hpp"
+
+namespace fusionllm {
+
+//! What a probe may cost each pair, in each direction.
+struct ProbeLimits {
+    //! Of the largest message; it is not sent where it would take longer than
+    //! `largest_s`.
+    std::size_t largest_bytes = std::size_t{4} << 20;
+    double largest_s = 0.3;
+    int repeats = 5;  //!< of every size that takes less than a tenth of that
+};
+
+/*!
+ * How long a message takes from one rank to another, as it was measured:
+ *
+ *     latency + bytes / bandwidth (+ rendezvous above `eager_bytes`)
+ *
+ * MPI libraries send small messages at once (eager) and ask before large ones
+ * (rendezvous), which costs a round trip more.
+ */
+struct MeasuredLink {
+    int from = 0;
+    int to = 0;
+    double latency_s = 0;  //!< half of the round trip
+    double bytes_per_s = 0;
+    std::size_t eager_bytes = 0;  //!< largest message without `rendezvous_s`
+    double rendezvous_s = 0;      //!< 0 if no such step is seen
+    //! Mean |measured - model| / measured over the sizes: 0.02 is trustworthy,
+    //! 0.5 is not.
+    double error = 0;
+
+    friend bool operator==(const MeasuredLink&, const MeasuredLink&) = default;
+};
+
+//! A size and the seconds of its one way.
+struct TimedSize {
+    double bytes = 0;
+    double seconds = 0;
+};
+
+/*!
+ * The model that fits these times best, with one step at most: least squares
+ * of relative errors, over all places of the step. Needs two sizes or more.
+ */
+MeasuredLink fit_link(double latency_s, const std::vector<TimedSize>& times);
+
+/*!
+ * Measure a link by sending messages over it.
+ *
+ * \param exchange_s seconds from sending so many bytes to the small answer
+ */
+MeasuredLink measure_link(const std::function<double(std::size_t)>& exchange_s,
+                          const ProbeLimits& limits);
+
+/*!
+ * Rounds of pairs of `num` players, each with each once, nobody twice in a
+ * round (the circle method: num - 1 rounds for an even number, num for an odd
+ * one).
+ */
+std::vector<std::vector<std::pair<int, int>>> make_rounds(int num);
+
+/*!
+ * Measure the links between these ranks in both directions, round by round, so
+ * that no rank takes part in two measurements at a time. Collective over the
+ * transport; the links are known to the root, rank 0, by (from, to).
+ *
+ * A direction of 8 Mbit/s costs about 2 s and 1.2 MB, and a round both.
+ *
+ * \param clock seconds
+ */
+std::vector<MeasuredLink> probe(Transport& transport,
+                                const std::vector<int>& representatives,
+                                const ProbeLimits& limits,
+                                const std::function<double()>& clock);
+
+}  // namespace fusionllm

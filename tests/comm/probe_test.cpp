@@ -1,0 +1,170 @@
+// Links that are known are found again, on a clock that the test moves.
+
+#include "fusionllm/comm/probe.hpp"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "fusionllm/comm/loopback.hpp"
+#include "fusionllm/comm/shaped_transport.hpp"
+#include "fusionllm/util/timing.hpp"
+
+namespace fusionllm::test {
+namespace {
+
+constexpr double megabit = 125e3;
+
+TEST(Probe, meets_every_pair_once_and_nobody_twice_in_a_round) {
+    for (int num = 2; num <= 9; ++num) {
+        std::set<std::pair<int, int>> met;
+        const auto rounds = make_rounds(num);
+        for (const auto& pairs : rounds) {
+            std::set<int> busy;
+            for (const auto& [a, b] : pairs) {
+                EXPECT_LT(a, b);
+                EXPECT_TRUE(busy.insert(a).second && busy.insert(b).second);
+                EXPECT_TRUE(met.emplace(a, b).second);
+            }
+        }
+        EXPECT_EQ(met.size(), static_cast<std::size_t>(num * (num - 1) / 2));
+        EXPECT_EQ(rounds.size(), static_cast<std::size_t>(num - 1 + num % 2));
+    }
+}
+
+std::vector<TimedSize> times_of(double latency_s,
+                                double bytes_per_s,
+                                double eager_bytes,
+                                double rendezvous_s) {
+    std::vector<TimedSize> times;
+    for (double n = 1024; n <= 4 << 20; n *= 2) {
+        times.push_back({n,
+                         latency_s + n / bytes_per_s +
+                             (n > eager_bytes ? rendezvous_s : 0)});
+    }
+    return times;
+}
+
+TEST(Probe, fits_a_line) {
+    const MeasuredLink link = fit_link(1e-3, times_of(1e-3, 1e7, 1e9, 0));
+
+    EXPECT_NEAR(link.bytes_per_s, 1e7, 1);
+    EXPECT_EQ(link.rendezvous_s, 0);
+    EXPECT_NEAR(link.error, 0, 1e-9);
+}
+
+TEST(Probe, finds_where_a_library_begins_to_ask_first) {
+    const MeasuredLink link = fit_link(0.02, times_of(0.02, 1e7, 65536, 0.04));
+
+    EXPECT_EQ(link.eager_bytes, 65536u);
+    EXPECT_NEAR(link.rendezvous_s, 0.04, 1e-6);
+    EXPECT_NEAR(link.bytes_per_s, 1e7, 10);
+}
+
+TEST(Probe, says_how_far_it_can_be_trusted) {
+    auto times = times_of(1e-3, 1e7, 1e9, 0);
+    for (std::size_t i = 0; i < times.size(); ++i) {
+        times[i].seconds *= i % 2 == 0 ? 1.3 : 0.7;
+    }
+
+    EXPECT_GT(fit_link(1e-3, times).error, 0.1);
+    EXPECT_LT(fit_link(1e-3, times).error, 0.6);
+}
+
+//! Two ranks of one thread, and what exchanges between them cost.
+class ShapedPair {
+public:
+    ShapedPair(ShapedPath there, ShapedPath back) {
+        ShapedLinks links;
+        links.num_ranks = 2;
+        links.paths = {{}, std::move(there), std::move(back), {}};
+        const auto shared =
+            share_links(std::move(links), [this] { return now_s_; });
+        for (const auto& inner : inner_) {
+            ranks_.push_back(std::make_unique<ShapedTransport>(*inner, shared));
+        }
+    }
+
+    double exchange_s(std::size_t num_bytes) {
+        const double begin_s = now_s_;
+        send(0, 1, num_bytes);
+        send(1, 0, 8);
+        return now_s_ - begin_s;
+    }
+    double now_s() const { return now_s_; }
+    double sent_bytes() const { return ranks_[0]->sent_bytes(1); }
+
+private:
+    void send(std::size_t from, std::size_t to, std::size_t num_bytes) {
+        constexpr Channel channel{MessageKind::activation, 0};
+        Request receive =
+            ranks_[to]->receive(static_cast<int>(from), channel, num_bytes);
+        Request message = ranks_[from]->send(
+            static_cast<int>(to), channel, Buffer(num_bytes));
+        while (!receive.test()) {
+            now_s_ += 1e-5;
+        }
+        while (!message.test()) {
+            now_s_ += 1e-5;
+        }
+    }
+
+    double now_s_ = 0;
+    std::vector<std::unique_ptr<Transport>> inner_ = make_loopback(2);
+    std::vector<std::unique_ptr<ShapedTransport>> ranks_;
+};
+
+TEST(Probe, finds_known_links_within_a_tenth) {
+    for (const double latency_s : {0.002, 0.02, 0.12}) {
+        for (const double rate : {8 * megabit, 100 * megabit, 1e3 * megabit}) {
+            ShapedPair pair({latency_s, rate, {}},
+                            {latency_s, 20 * megabit, {}});
+
+            const MeasuredLink link =
+                measure_link([&](std::size_t n) { return pair.exchange_s(n); },
+                             ProbeLimits{});
+
+            EXPECT_NEAR(link.latency_s, latency_s, 0.1 * latency_s);
+            EXPECT_NEAR(link.bytes_per_s, rate, 0.1 * rate);
+            EXPECT_LT(link.error, 0.1);
+        }
+    }
+}
+
+TEST(Probe, costs_a_slow_link_seconds_and_a_megabyte) {
+    ShapedPair pair({0.01, 8 * megabit, {}}, {0.01, 8 * megabit, {}});
+
+    measure_link([&](std::size_t n) { return pair.exchange_s(n); },
+                 ProbeLimits{});
+
+    EXPECT_LT(pair.sent_bytes(), 1.5e6);
+    EXPECT_LT(pair.now_s(), 4);
+}
+
+TEST(Probe, measures_every_direction_between_representatives) {
+    std::vector<MeasuredLink> found;
+
+    run_loopback(4, [&](Transport& transport) {
+        ProbeLimits limits;
+        limits.largest_bytes = 4096;
+        limits.repeats = 1;
+        const auto mine = probe(transport, {0, 1, 3}, limits, monotonic_s);
+        if (transport.rank() == 0) {
+            found = mine;
+        } else {
+            EXPECT_TRUE(mine.empty());
+        }
+    });
+
+    std::vector<std::pair<int, int>> ends;
+    for (const MeasuredLink& link : found) {
+        ends.emplace_back(link.from, link.to);
+        EXPECT_GT(link.bytes_per_s, 0);
+    }
+    const std::vector<std::pair<int, int>> all{
+        {0, 1}, {0, 3}, {1, 0}, {1, 3}, {3, 0}, {3, 1}};
+    EXPECT_EQ(ends, all);
+}
+
+}  // namespace
+}  // namespace fusionllm::test
