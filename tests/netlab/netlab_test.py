@@ -105,7 +105,7 @@ class Netlab(unittest.TestCase):
 
     def run_lab(self, *words, options=(), status=0):
         process = self.start(*words, options=options)
-        output = process.communicate(timeout=60)[0]
+        output = process.communicate(timeout=150)[0]
         self.assertEqual(process.returncode, status, output)
         return output
 
@@ -153,6 +153,25 @@ class Netlab(unittest.TestCase):
             self.assertLess(counts[pair], 1.2 * sent)
         self.assertEqual(mounts(), self.mounts)
 
+    def test_a_step_takes_as_long_as_emulated_over_ob1(self):
+        self.check_step_seconds("ob1")
+
+    def test_a_step_takes_as_long_as_emulated_over_ucx(self):
+        self.check_step_seconds("ucx")
+
+    def check_step_seconds(self, pml):
+        self.run_lab(*self.train("--mca", "pml", pml),
+                     "--set", "network.mode=emulated",
+                     "--set", "network.compute=waits",
+                     "--set", "train.steps=10")
+
+        lines = (self.folder / "out/metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line) for line in lines]
+        # The shortest: other programs may have had the processors meanwhile.
+        ratio = min(step["step_s"] / step["emulated_step_s"] for step in steps)
+        self.assertGreater(ratio, 0.8)
+        self.assertLess(ratio, 1.2)
+
     def test_two_sites_sh_trains_over_ob1(self):
         self.check_two_sites("ob1", "10.77.0.0/16")
 
@@ -187,7 +206,7 @@ class Netlab(unittest.TestCase):
                       for _ in range(2)]
 
         for process in (one, other):
-            self.assertIn("lyon\n", process.communicate(timeout=60)[0])
+            self.assertIn("lyon\n", process.communicate(timeout=150)[0])
             self.assertEqual(process.returncode, 0)
 
     def test_a_command_that_fails_gives_its_status(self):
