@@ -39,6 +39,15 @@ std::string to_json(const StepMetrics& metrics,
         json += fmt::format(R"(,"validation_loss_codec_off":{})",
                             number(*metrics.validation_loss_without_codecs));
     }
+    if (metrics.validation_accuracy) {
+        json += fmt::format(R"(,"validation_accuracy":{})",
+                            number(*metrics.validation_accuracy));
+    }
+    if (metrics.validation_accuracy_without_codecs) {
+        json +=
+            fmt::format(R"(,"validation_accuracy_codec_off":{})",
+                        number(*metrics.validation_accuracy_without_codecs));
+    }
     if (metrics.emulated_step_s) {
         json += fmt::format(R"(,"emulated_step_s":{},"emulated_s":{})",
                             number(*metrics.emulated_step_s),

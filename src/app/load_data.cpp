@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "fusionllm/data/images.hpp"
 #include "fusionllm/data/tensors.hpp"
@@ -142,20 +143,24 @@ DatasetSplit load_tensors(const DataSection& data, const OpGraph& graph) {
     return make_tensor_dataset(std::move(tensors), data.validation_fraction);
 }
 
-//! Of a model whose output is a number for each class of a sample.
-std::int64_t classes_of(const RunInput& input, const OpGraph& graph) {
-    const auto output = graph.signature().output;
-    if (input.model_kind == "resnet" || !output) {
-        return input.resnet.classes;
+//! Of the model's output, (samples, classes); nothing if it has another form.
+std::optional<std::int64_t> classes_of(const OpGraph& graph) {
+    const auto& output = graph.signature().output;
+    if (!output || graph.value(*output).type.sizes.size() != 2) {
+        return std::nullopt;
     }
-    const auto& sizes = graph.value(*output).type.sizes;
-    return sizes.size() == 2 ? sizes.back() : input.resnet.classes;
+    return graph.value(*output).type.sizes[1];
 }
 
 DatasetSplit read_images(const RunInput& input,
                          const TensorType& wanted,
                          std::int64_t classes) {
     const DataSection& data = input.data;
+    FUSIONLLM_VALIDATE(
+        data.kind == "synthetic_images" || !data.path.empty(),
+        "'path' in [data] is missing; name files of images for kind = \"{}\", "
+        "or set kind = \"synthetic_images\"",
+        data.kind);
     const auto seed = static_cast<std::uint64_t>(input.run.seed);
     const double fraction = data.validation_fraction;
     const ImageShape shape{
@@ -186,7 +191,9 @@ DatasetSplit load_images(const RunInput& input, const OpGraph& graph) {
                        input.data.kind,
                        graph.name());
     const TensorType wanted = sample_type(graph, inputs[0]);
-    DatasetSplit split = read_images(input, wanted, classes_of(input, graph));
+    const auto classes = classes_of(graph);
+    DatasetSplit split =
+        read_images(input, wanted, classes.value_or(input.resnet.classes));
     const TensorType given = split.train->get(0).at(0).type;
     FUSIONLLM_VALIDATE(given == wanted,
                        "the images of kind = \"{}\" in [data] are {}, but the "
@@ -195,6 +202,15 @@ DatasetSplit load_images(const RunInput& input, const OpGraph& graph) {
                        input.data.kind,
                        to_text(given),
                        to_text(wanted));
+    FUSIONLLM_VALIDATE(!classes || split.classes <= *classes,
+                       "the labels of kind = \"{}\" in [data] go up to {}, but "
+                       "model '{}' has {} classes; set classes in [model] to "
+                       "{} or more",
+                       input.data.kind,
+                       split.classes - 1,
+                       graph.name(),
+                       *classes,
+                       split.classes);
     return split;
 }
 

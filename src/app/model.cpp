@@ -33,11 +33,4 @@ OpGraph make_model(const RunInput& input) {
                : graph;
 }
 
-void check_trainable(const RunInput& input) {
-    FUSIONLLM_VALIDATE(input.model_kind != "resnet",
-                       "a model of kind = \"resnet\" cannot be trained yet: "
-                       "there is no data set of images; plan and simulate it, "
-                       "or set kind = \"gpt2\" in [model]");
-}
-
 }  // namespace fusionllm

@@ -11,7 +11,4 @@ namespace fusionllm {
 //! `InputError` if it cannot be cut there.
 OpGraph make_model(const RunInput& input);
 
-//! Throws `InputError` for a model that can be planned but not yet trained.
-void check_trainable(const RunInput& input);
-
 }  // namespace fusionllm

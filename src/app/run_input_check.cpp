@@ -70,7 +70,8 @@ void check_resnet(const RunInput& input, const FindPlace& place) {
 }
 
 void check_gpt2(const RunInput& input, const FindPlace& place) {
-    check_unused(input, input.resnet, {"classes", "image", "stem"}, place);
+    check_unused(
+        input, input.resnet, {"classes", "image", "stem", "channels"}, place);
     const Gpt2Options& model = input.model;
     FUSIONLLM_VALIDATE(
         model.width % model.heads == 0,

@@ -44,7 +44,7 @@ void visit_model(Input& input, Visitor& visitor) {
     visitor.key("kind",
                 input.model_kind,
                 Choices{{"gpt2", "resnet"}},
-                "Which model: \"gpt2\", or \"resnet\" (plans only).");
+                "Which model: \"gpt2\" or \"resnet\".");
     visitor.key("size",
                 input.model_size,
                 Any{},
@@ -75,6 +75,10 @@ void visit_model(Input& input, Visitor& visitor) {
                 resnet.stem,
                 Choices{{"imagenet", "cifar"}},
                 "Of resnet: for \"imagenet\" or small \"cifar\" images.");
+    visitor.key("channels",
+                resnet.channels,
+                some_size,
+                "Of resnet: of its first layer; fewer make it narrow.");
 }
 
 template <class Input, class Visitor>

@@ -18,8 +18,28 @@
 namespace fusionllm {
 namespace {
 
-std::string describe_settings(const RunInput& input, const Job& job) {
+std::string describe_model(const RunInput& input) {
+    if (input.model_kind == "resnet") {
+        const ResnetOptions& model = input.resnet;
+        return fmt::format(
+            "resnet{}, {} channels, images of {} x {}, {} classes",
+            model.depth,
+            model.channels,
+            model.image,
+            model.image,
+            model.classes);
+    }
     const Gpt2Options& model = input.model;
+    return fmt::format(
+        "gpt2, {} layers, {} wide, {} heads, context {}, vocabulary {}",
+        model.layers,
+        model.width,
+        model.heads,
+        model.context,
+        model.vocabulary);
+}
+
+std::string describe_settings(const RunInput& input, const Job& job) {
     std::int64_t parameters = 0;
     for (const Parameter& parameter : job.graph.signature().parameters) {
         parameters += num_elements(job.graph.value(parameter.value).type);
@@ -28,16 +48,13 @@ std::string describe_settings(const RunInput& input, const Job& job) {
     std::vector<std::vector<std::string>> rows{
         {"run", fmt::format("{} (seed {})", input.run.name, input.run.seed)},
         {"model",
-         fmt::format("gpt2, {} layers, {} wide, {} heads, context {}, "
-                     "vocabulary {}, {} parameters",
-                     model.layers,
-                     model.width,
-                     model.heads,
-                     model.context,
-                     model.vocabulary,
+         fmt::format("{}, {} parameters",
+                     describe_model(input),
                      format_count(static_cast<double>(parameters)))},
         {"data",
-         fmt::format("{}, {} tokens", input.data.kind, input.data.tokenizer)},
+         input.data.kind == "text"
+             ? fmt::format("text, {} tokens", input.data.tokenizer)
+             : input.data.kind},
         {"training",
          fmt::format("{} steps of {} samples in {} micro-batches, {}, "
                      "learning rate {} ({})",
@@ -107,9 +124,20 @@ std::string describe_run(const RunInput& input,
                report_stages(job.plan, job.graph, job.model, job.topology));
 }
 
-ProgressPrinter::ProgressPrinter(std::int64_t first_step, std::int64_t steps)
+std::string unit_of_input(const OpGraph& graph) {
+    const auto& inputs = graph.signature().inputs;
+    return !inputs.empty() &&
+                   is_floating_point(graph.value(inputs.front()).type.dtype)
+               ? "samples"
+               : "tokens";
+}
+
+ProgressPrinter::ProgressPrinter(std::int64_t first_step,
+                                 std::int64_t steps,
+                                 std::string unit)
     : first_step_(first_step),
       steps_(steps),
+      unit_(std::move(unit)),
       print_every_(std::max<std::int64_t>((steps - first_step) / 40, 1)),
       is_terminal_(is_terminal()),
       begin_s_(monotonic_s()) {}
@@ -125,11 +153,12 @@ void ProgressPrinter::print(const StepMetrics& metrics) {
     const double step_s = (monotonic_s() - begin_s_) /
                           static_cast<double>(metrics.step - first_step_);
     std::string line = fmt::format(
-        "step {}/{}  {}{} tokens/s  {} a step  ETA {}",
+        "step {}/{}  {}{} {}/s  {} a step  ETA {}",
         metrics.step,
         steps_,
         metrics.has_numbers ? fmt::format("loss {:.4f}  ", metrics.loss) : "",
         format_count(metrics.tokens_per_s),
+        unit_,
         format_seconds(metrics.step_s),
         format_seconds(step_s * static_cast<double>(steps_ - metrics.step)));
     if (metrics.emulated_step_s) {
@@ -140,6 +169,10 @@ void ProgressPrinter::print(const StepMetrics& metrics) {
     if (metrics.validation_loss) {
         line +=
             fmt::format("  validation loss {:.4f}", *metrics.validation_loss);
+    }
+    if (metrics.validation_accuracy) {
+        line +=
+            fmt::format("  {:.1f} % right", 100 * *metrics.validation_accuracy);
     }
     if (!metrics.skipped.empty()) {
         line +=

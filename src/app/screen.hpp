@@ -25,18 +25,25 @@ std::string describe_run(const RunInput& input,
                          const Job& job,
                          const std::vector<RankLine>& ranks);
 
+//! What a run counts a second: "tokens", or "samples" of anything else.
+std::string unit_of_input(const OpGraph& graph);
+
 /*!
  * The lines of a run: on a terminal one that is rewritten, else about
  * forty plain ones, and every one that has news (validation, a skipped step).
  */
 class ProgressPrinter {
 public:
-    ProgressPrinter(std::int64_t first_step, std::int64_t steps);
+    //! \param unit of what is counted a second: "tokens", "samples"
+    ProgressPrinter(std::int64_t first_step,
+                    std::int64_t steps,
+                    std::string unit);
     void print(const StepMetrics& metrics);
 
 private:
     std::int64_t first_step_;
     std::int64_t steps_;
+    std::string unit_;
     std::int64_t print_every_;
     bool is_terminal_;
     double begin_s_;

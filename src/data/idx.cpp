@@ -106,6 +106,14 @@ public:
             all.append({labels_[i].values, 1, labels_[i].file});
         }
         hash_ = all.hash(hash_text("idx"));
+        std::uint8_t largest = 0;
+        for (const IdxFile& labels : labels_) {
+            for (const std::byte label : labels.values) {
+                largest =
+                    std::max(largest, std::to_integer<std::uint8_t>(label));
+            }
+        }
+        shape_.classes = largest + 1;
     }
 
     std::size_t size() const override { return size_; }

@@ -209,6 +209,7 @@ DatasetSplit make_image_split(std::shared_ptr<const ImageSource> source,
     const std::uint64_t hash =
         derive_key(source->content_hash(), std::uint64_t{held_out});
     DatasetSplit split;
+    split.classes = source->shape().classes;
     split.train = std::make_shared<ImageDataset>(
         source, Part{0, kept}, seed, options, hash);
     if (held_out > 0) {

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/graph/buffer_updates.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/random.hpp"
 
@@ -124,34 +125,44 @@ OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
                        full_name(op_));
     handle_ = std::make_unique<c10::OperatorHandle>(*handle);
     is_random_ = handle_->hasTag(at::Tag::nondeterministic_seeded);
+    for (std::size_t i = 0; i < op_.arguments.size(); ++i) {
+        if (std::holds_alternative<ValueId>(op_.arguments[i]) ||
+            std::holds_alternative<std::vector<ValueOrNone>>(
+                op_.arguments[i])) {
+            value_arguments_.push_back(i);
+        }
+    }
+    arguments_ = convert(op_, device);
+    evaluation_arguments_ = convert(evaluation_form(op_), device);
+}
+
+std::vector<c10::IValue> OpRunner::convert(const Op& op, at::Device device) {
     const auto& expected = handle_->schema().arguments();
-    FUSIONLLM_VALIDATE(op_.arguments.size() <= expected.size(),
+    FUSIONLLM_VALIDATE(op.arguments.size() <= expected.size(),
                        "op '{}' gives {} arguments to {}, which takes {}",
-                       op_.name,
-                       op_.arguments.size(),
-                       full_name(op_),
+                       op.name,
+                       op.arguments.size(),
+                       full_name(op),
                        expected.size());
+    std::vector<c10::IValue> arguments;
     for (std::size_t i = 0; i < expected.size(); ++i) {
-        if (i < op_.arguments.size()) {
-            const Argument& argument = op_.arguments[i];
-            if (std::holds_alternative<ValueId>(argument) ||
-                std::holds_alternative<std::vector<ValueOrNone>>(argument)) {
-                value_arguments_.push_back(i);
-            }
-            arguments_.push_back(coerce(to_ivalue(argument), expected[i]));
+        if (i < op.arguments.size()) {
+            arguments.push_back(
+                coerce(to_ivalue(op.arguments[i]), expected[i]));
         } else {
             FUSIONLLM_VALIDATE(expected[i].default_value().has_value(),
                                "op '{}' does not give '{}' to {}",
-                               op_.name,
+                               op.name,
                                expected[i].name(),
-                               full_name(op_));
-            arguments_.push_back(*expected[i].default_value());
+                               full_name(op));
+            arguments.push_back(*expected[i].default_value());
         }
         // Factories (ones, arange, ...) make their tensor on our device.
-        if (expected[i].name() == "device" && arguments_.back().isNone()) {
-            arguments_.back() = device;
+        if (expected[i].name() == "device" && arguments.back().isNone()) {
+            arguments.back() = device;
         }
     }
+    return arguments;
 }
 
 std::vector<at::Tensor> OpRunner::run_dropout_mask(
@@ -175,7 +186,8 @@ std::vector<at::Tensor> OpRunner::run(
         return run_dropout_mask(
             tensor_of(std::get<ValueId>(op_.arguments.at(0))), context);
     }
-    std::vector<c10::IValue> stack = arguments_;
+    std::vector<c10::IValue> stack =
+        context.is_training ? arguments_ : evaluation_arguments_;
     for (const std::size_t i : value_arguments_) {
         if (const auto* id = std::get_if<ValueId>(&op_.arguments[i])) {
             stack[i] = tensor_of(*id);

@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/graph/buffer_updates.hpp"
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm {
@@ -71,10 +72,12 @@ void separate_all(const OpGraph& graph,
 Stage::Stage(const OpGraph& graph,
              StageSlice slice,
              ParameterStore& parameters,
+             BufferStore& buffers,
              StageOptions options)
     : graph_(graph),
       slice_(std::move(slice)),
       parameters_(parameters),
+      buffers_(buffers),
       options_(std::move(options)),
       values_(graph.values().size()) {
     if (!slice_.parameter_uses.empty()) {
@@ -109,9 +112,33 @@ Stage::Stage(const OpGraph& graph,
         runners_.emplace_back(
             graph, OpId(static_cast<std::uint32_t>(i)), options_.device);
     }
+    find_buffers();
 }
 
 Stage::~Stage() = default;
+
+void Stage::find_buffers() {
+    std::set<std::size_t> changing;
+    for (std::uint32_t i = 0; i < graph_.ops().size(); ++i) {
+        const auto changed = changed_buffers(graph_, OpId(i));
+        changing.insert(changed.begin(), changed.end());
+    }
+    for (std::size_t i = slice_.ops.begin; i < slice_.ops.end; ++i) {
+        const OpId op(static_cast<std::uint32_t>(i));
+        const auto changed = changed_buffers(graph_, op);
+        std::set<std::size_t> seen;
+        std::vector<OpBuffer>& found = op_buffers_.emplace_back();
+        for (const ValueId value : used_values(graph_.op(op))) {
+            const auto buffer = graph_.buffer_index(value);
+            if (buffer && seen.insert(*buffer).second) {
+                found.push_back({*buffer,
+                                 value,
+                                 std::ranges::count(changed, *buffer) > 0,
+                                 changing.contains(*buffer)});
+            }
+        }
+    }
+}
 
 bool Stage::has_loss() const {
     const auto& loss = graph_.signature().loss;
@@ -163,6 +190,48 @@ void Stage::place_parameters(OpId op, std::size_t& next_use) {
     }
 }
 
+void Stage::place_buffers(std::size_t index,
+                          BufferView view,
+                          InFlight& flight) {
+    for (const OpBuffer& used : op_buffers_[index]) {
+        at::Tensor& place = values_[used.value.get()];
+        if (!used.is_changed) {
+            place = buffers_.value(used.buffer);
+        } else if (view == BufferView::committed) {
+            place = buffers_.value(used.buffer).clone();
+        } else if (view == BufferView::recorded) {
+            place = std::move(flight.buffers.at(flight.next_buffer++));
+        } else {
+            const at::Tensor& working = buffers_.working(used.buffer);
+            if (options_.recompute == Recompute::on) {
+                flight.buffers.push_back(working.clone());
+            }
+            // Who only reads may keep it for backward: later micro-batches
+            // must not change that.
+            place = used.is_changed_here ? working : working.clone();
+        }
+    }
+}
+
+//! What an op gives back of a buffer that it changes is the value of now.
+void Stage::separate_buffers(std::size_t index,
+                             std::vector<at::Tensor>& outputs) {
+    for (const OpBuffer& used : op_buffers_[index]) {
+        at::Tensor& buffer = values_[used.value.get()];
+        if (!used.is_changed_here) {
+            continue;
+        }
+        for (at::Tensor& output : outputs) {
+            if (output.defined() && output.is_alias_of(buffer)) {
+                output = output.clone();
+            }
+        }
+        if (buffer.requires_grad()) {
+            buffer.detach_();
+        }
+    }
+}
+
 void Stage::run_op(std::size_t index, const OpContext& context) {
     const auto tensor_of = [&](ValueId value) -> const at::Tensor& {
         return values_[value.get()];
@@ -172,6 +241,7 @@ void Stage::run_op(std::size_t index, const OpContext& context) {
     if (options_.check_ops) {
         check(runner, outputs);
     }
+    separate_buffers(index, outputs);
     if (context.is_training) {
         separate_all(graph_, runner.op(), tensor_of, outputs);
     }
@@ -183,31 +253,30 @@ void Stage::run_op(std::size_t index, const OpContext& context) {
     }
 }
 
-std::vector<at::Tensor> Stage::run_ops(
-    const OpContext& context,
-    const std::vector<at::Tensor>& inputs,
-    const std::vector<at::Tensor>& user_inputs,
-    at::Tensor& loss) {
-    place_inputs(inputs, user_inputs);
+void Stage::run_ops(const OpContext& context,
+                    BufferView view,
+                    const std::vector<at::Tensor>& user_inputs,
+                    InFlight& flight) {
+    place_inputs(flight.inputs, user_inputs);
     std::size_t next_use = 0;
     for (std::size_t i = 0; i < runners_.size(); ++i) {
         place_parameters(OpId(static_cast<std::uint32_t>(slice_.ops.begin + i)),
                          next_use);
+        place_buffers(i, view, flight);
         run_op(i, context);
     }
-    std::vector<at::Tensor> outputs;
+    flight.outputs.clear();
     for (const ValueId value : slice_.outputs) {
-        outputs.push_back(values_[value.get()]);
+        flight.outputs.push_back(values_[value.get()]);
     }
     if (has_loss()) {
-        loss = values_[graph_.signature().loss->get()];
+        flight.loss = values_[graph_.signature().loss->get()];
     }
     const auto& output = graph_.signature().output;
     if (output && !context.is_training) {
         output_ = values_[output->get()];
     }
     std::ranges::fill(values_, at::Tensor());
-    return outputs;
 }
 
 std::vector<at::Tensor> Stage::forward(
@@ -220,7 +289,7 @@ std::vector<at::Tensor> Stage::forward(
         flight.inputs.push_back(inputs[i].detach().requires_grad_(
             graph_.has_gradient(slice_.inputs[i])));
     }
-    run_forward(flight, user_inputs);
+    run_forward(flight, BufferView::working, user_inputs);
     last_loss_ = flight.loss.defined() ? flight.loss.detach() : at::Tensor();
     std::vector<at::Tensor> outputs = flight.outputs;
     if (options_.recompute == Recompute::on) {
@@ -238,6 +307,7 @@ std::vector<at::Tensor> Stage::forward(
 }
 
 void Stage::run_forward(InFlight& flight,
+                        BufferView view,
                         const std::vector<at::Tensor>& user_inputs) {
     OpContext context;
     context.device = options_.device;
@@ -245,7 +315,7 @@ void Stage::run_forward(InFlight& flight,
     context.step = flight.key.step;
     context.micro_batch = flight.key.micro_batch;
     context.fill_mask = &options_.fill_mask;
-    flight.outputs = run_ops(context, flight.inputs, user_inputs, flight.loss);
+    run_ops(context, view, user_inputs, flight);
 }
 
 std::vector<at::Tensor> Stage::backward(
@@ -254,7 +324,8 @@ std::vector<at::Tensor> Stage::backward(
     FUSIONLLM_EXPECTS(!flight.empty());
     FUSIONLLM_EXPECTS(gradients.size() == slice_.outputs.size());
     if (options_.recompute == Recompute::on) {
-        run_forward(flight.mapped(), flight.mapped().user_inputs);
+        run_forward(
+            flight.mapped(), BufferView::recorded, flight.mapped().user_inputs);
     }
     torch::autograd::variable_list roots;
     torch::autograd::variable_list root_gradients;
@@ -314,10 +385,11 @@ std::vector<at::Tensor> Stage::evaluate(
     context.device = options_.device;
     context.is_training = false;
     context.fill_mask = &options_.fill_mask;
-    at::Tensor loss;
-    auto outputs = run_ops(context, inputs, user_inputs, loss);
-    last_loss_ = loss;
-    return outputs;
+    InFlight flight;
+    flight.inputs = inputs;
+    run_ops(context, BufferView::committed, user_inputs, flight);
+    last_loss_ = flight.loss;
+    return flight.outputs;
 }
 
 }  // namespace fusionllm

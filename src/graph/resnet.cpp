@@ -45,11 +45,13 @@ void check(const ResnetOptions& options, std::int64_t micro_batch) {
                        "a ResNet needs micro-batches of at least 1 image, not "
                        "{}",
                        micro_batch);
-    FUSIONLLM_VALIDATE(options.classes > 0 && options.image > 0,
-                       "the sizes of a ResNet must be positive, not classes = "
-                       "{}, image = {}",
-                       options.classes,
-                       options.image);
+    FUSIONLLM_VALIDATE(
+        options.classes > 0 && options.image > 0 && options.channels > 0,
+        "the sizes of a ResNet must be positive, not classes = {}, image = {}, "
+        "channels = {}",
+        options.classes,
+        options.image,
+        options.channels);
 }
 
 TensorType f32(std::vector<std::int64_t> sizes) {
@@ -85,7 +87,7 @@ public:
         const ValueId labels =
             graph_.add_label("labels", {DType::i64, {micro_batch_}});
         ValueId x = stem(image);
-        std::int64_t channels = 64;
+        std::int64_t channels = options_.channels;
         for (std::size_t layer = 0; layer < 4; ++layer) {
             for (std::int64_t i = 0; i < depth_.blocks[layer]; ++i) {
                 const std::int64_t stride = layer > 0 && i == 0 ? 2 : 1;
@@ -101,14 +103,15 @@ public:
     }
 
 private:
-    //! (N, 3, H, H) -> (N, 64, H/4, H/4), or H for the small one
+    //! (N, 3, H, H) -> (N, C, H/4, H/4), or H for the small one
     ValueId stem(ValueId image) {
+        const std::int64_t C = options_.channels;
         if (options_.stem == ResnetStem::cifar) {
             return relu("relu",
-                        norm("bn1", convolve("conv1", image, 64, {3, 1, 1})));
+                        norm("bn1", convolve("conv1", image, C, {3, 1, 1})));
         }
         const ValueId x =
-            relu("relu", norm("bn1", convolve("conv1", image, 64, {7, 2, 3})));
+            relu("relu", norm("bn1", convolve("conv1", image, C, {7, 2, 3})));
         const Window window{3, 2, 1};
         return graph_.add_op("maxpool",
                              "aten::max_pool2d",
@@ -118,7 +121,7 @@ private:
                               twice(window.padding),
                               twice(1),
                               false},
-                             image_type(x, 64, window));
+                             image_type(x, C, window));
     }
 
     //! Two or three convolutions beside a way past them.

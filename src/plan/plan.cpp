@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "fusionllm/graph/buffer_updates.hpp"
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm {
@@ -142,6 +143,11 @@ void validate(const Plan& plan, const OpGraph& graph, std::size_t num_devices) {
     validate_devices(plan.placement, num_devices);
     validate_groups(plan.groups, num_devices);
     validate(plan.fences, graph);
+    std::vector<std::size_t> cuts;
+    for (const StagePlacement& stage : plan.placement.stages) {
+        cuts.push_back(stage.ops.end);
+    }
+    check_buffer_updates(graph, cuts);
     make_schedule(plan);
 }
 

@@ -8,15 +8,16 @@ namespace fusionllm {
 
 std::vector<HostTensor> make_batch(const OpGraph& graph,
                                    const Dataset& dataset,
-                                   const std::vector<std::size_t>& samples,
+                                   const std::vector<SampleInEpoch>& samples,
                                    const std::vector<ValueId>& fields) {
     std::vector<HostTensor> batch;
     for (const ValueId field : fields) {
         batch.push_back({graph.value(field).type, {}});
     }
     const auto& inputs = graph.signature().inputs;
-    for (const std::size_t sample : samples) {
-        const std::vector<HostTensor> tensors = dataset.get(sample);
+    for (const SampleInEpoch& sample : samples) {
+        const std::vector<HostTensor> tensors =
+            dataset.get_in_epoch(sample.index, sample.epoch);
         FUSIONLLM_VALIDATE(
             tensors.size() == inputs.size(),
             "the data set gives {} tensors a sample, but model '{}' has {} "
@@ -43,6 +44,17 @@ std::vector<HostTensor> make_batch(const OpGraph& graph,
             to_text(batch[i].type));
     }
     return batch;
+}
+
+std::vector<HostTensor> make_batch(const OpGraph& graph,
+                                   const Dataset& dataset,
+                                   const std::vector<std::size_t>& samples,
+                                   const std::vector<ValueId>& fields) {
+    std::vector<SampleInEpoch> first;
+    for (const std::size_t sample : samples) {
+        first.push_back({sample, 0});
+    }
+    return make_batch(graph, dataset, first, fields);
 }
 
 }  // namespace fusionllm

@@ -147,10 +147,8 @@ private:
     //! They start like parameters and have no gradient.
     void place_buffers(const MeasureOptions& options) {
         for (const auto& buffer : graph_.signature().buffers) {
-            const Parameter same{
-                buffer.name, buffer.value, buffer.initializer, false};
-            values_[buffer.value.get()] = from_host(
-                initial_value(graph_, same, options.seed), options.device);
+            values_[buffer.value.get()] = make_first_value(
+                graph_, buffer, {options.seed, {}}, options.device);
         }
     }
 

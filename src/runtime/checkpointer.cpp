@@ -58,6 +58,17 @@ void Checkpointer::add_parameters() {
     }
 }
 
+void Checkpointer::add_buffers() {
+    for (const ModelBuffer& buffer : setup_.graph.signature().buffers) {
+        const auto& users = setup_.graph.users(buffer.value);
+        if (!users.empty()) {
+            add({buffer_tensor_name(buffer.name),
+                 setup_.graph.value(buffer.value).type},
+                users.front().get());
+        }
+    }
+}
+
 void Checkpointer::throw_if_any(const std::string& problem) {
     std::string verdict;
     const auto problems = gather(transport_, root, problem_slot, problem);
@@ -107,6 +118,7 @@ void Checkpointer::save(CheckpointManifest manifest,
     entries_.clear();
     files_.clear();
     add_parameters();
+    add_buffers();
     for (const Fence& fence : fences) {
         for (const FenceTensor& tensor : fence_tensors(setup_.graph, fence)) {
             const bool is_before = tensor.direction == Direction::forward;

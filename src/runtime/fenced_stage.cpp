@@ -11,12 +11,14 @@ namespace fusionllm {
 FencedStage::FencedStage(const OpGraph& graph,
                          OpRange ops,
                          ParameterStore& parameters,
+                         BufferStore& buffers,
                          const StageOptions& options,
                          const std::vector<Fence>& fences,
                          const FenceOptions& fence_options)
     : graph_(graph),
       slice_(make_slice(graph, ops)),
       parameters_(parameters),
+      buffers_(buffers),
       options_(options),
       fence_options_(fence_options),
       fences_(
@@ -30,8 +32,11 @@ void FencedStage::make_parts() {
     std::vector<std::size_t> ends = fences_->inner_cuts();
     ends.push_back(slice_.ops.end);
     for (const std::size_t end : ends) {
-        parts_.emplace_back(
-            graph_, make_slice(graph_, {begin, end}), parameters_, options_);
+        parts_.emplace_back(graph_,
+                            make_slice(graph_, {begin, end}),
+                            parameters_,
+                            buffers_,
+                            options_);
         begin = end;
     }
 }
@@ -125,6 +130,9 @@ std::vector<at::Tensor> FencedStage::evaluate(
             values = cross(
                 p, Direction::forward, key, CodecKey::Use::evaluation, values);
         }
+    }
+    if (on_output_ && output().defined()) {
+        on_output_(output());
     }
     return values;
 }

@@ -44,13 +44,15 @@ std::int64_t draw(const at::Tensor& logits, const SampleOptions& options) {
 }
 
 //! All of them must be there.
-InitialTensor stored_values(const LoadTensor& load) {
-    return [&load](const std::string& name) {
-        auto stored = load(parameter_tensor_name(name));
+InitialTensor stored_values(
+    const LoadTensor& load,
+    const std::function<std::string(const std::string&)>& tensor_name) {
+    return [&load, tensor_name](const std::string& name) {
+        auto stored = load(tensor_name(name));
         FUSIONLLM_VALIDATE(stored.has_value(),
                            "the checkpoint has no tensor '{}', which its own "
                            "model has; it is damaged",
-                           parameter_tensor_name(name));
+                           tensor_name(name));
         return stored;
     };
 }
@@ -64,6 +66,7 @@ struct Sampler::State {
 
     OpGraph graph;
     std::unique_ptr<ParameterStore> parameters;
+    std::unique_ptr<BufferStore> buffers;
     std::unique_ptr<FencedStage> stage;
     std::int64_t context = 0;
 };
@@ -81,14 +84,20 @@ Sampler::Sampler(const OpGraph& graph,
                        evaluated.name());
     state_->context = evaluated.value(signature.inputs.at(0)).type.sizes.at(1);
     const StageSlice slice = make_slice(evaluated, {0, evaluated.ops().size()});
-    state_->parameters =
-        std::make_unique<ParameterStore>(evaluated,
-                                         slice.parameter_uses,
-                                         FirstValues{0, stored_values(load)},
-                                         at::Device(at::kCPU));
+    state_->parameters = std::make_unique<ParameterStore>(
+        evaluated,
+        slice.parameter_uses,
+        FirstValues{0, stored_values(load, parameter_tensor_name)},
+        at::Device(at::kCPU));
+    state_->buffers = std::make_unique<BufferStore>(
+        evaluated,
+        slice.buffers,
+        FirstValues{0, stored_values(load, buffer_tensor_name)},
+        at::Device(at::kCPU));
     state_->stage = std::make_unique<FencedStage>(evaluated,
                                                   slice.ops,
                                                   *state_->parameters,
+                                                  *state_->buffers,
                                                   StageOptions(),
                                                   fences,
                                                   FenceOptions());

@@ -16,12 +16,17 @@
 #include "fusionllm/util/error.hpp"
 
 #include "data_agreement.hpp"
+#include "validation.hpp"
 #include "worker.hpp"
 
 namespace fusionllm {
 
 std::string parameter_tensor_name(const std::string& parameter) {
     return "parameters/" + parameter;
+}
+
+std::string buffer_tensor_name(const std::string& buffer) {
+    return "buffers/" + buffer;
 }
 
 std::string state_tensor_name(const std::string& parameter,
@@ -34,7 +39,6 @@ namespace {
 constexpr int root = 0;
 constexpr std::uint32_t report_slot = 1;
 constexpr std::uint32_t decision_slot = 2;
-constexpr std::uint32_t evaluation_slot = 3;
 
 // A large validation set is sampled evenly: this many batches tell enough.
 constexpr std::int64_t max_validation_batches = 100;
@@ -60,11 +64,10 @@ struct Trainer::State {
     StepDecision decide_together(const StepReport& mine);
     void count(const std::vector<StepReport>& reports);
     void change_fences();
-    double evaluate(CodecUse codecs);
+    ValidationResult evaluate(CodecUse codecs);
+    void add_validation(StepMetrics& metrics);
     void save();
-    std::vector<HostTensor> make_inputs(
-        const Dataset& dataset, const std::vector<std::size_t>& samples);
-    std::vector<std::size_t> training_samples(std::uint32_t micro_batch) const;
+    std::vector<HostTensor> training_inputs(std::uint32_t micro_batch) const;
     void say(Phase phase, std::uint32_t micro_batch = 0) const {
         if (hooks.on_activity) {
             hooks.on_activity(
@@ -136,9 +139,11 @@ void Trainer::State::start() {
         parameter_names.push_back(parameter.name);
     }
     if (!signature.inputs.empty()) {
-        tokens_per_step =
-            num_elements(setup.graph.value(signature.inputs.front()).type) *
-            setup.plan.micro_batches;
+        const TensorType& type =
+            setup.graph.value(signature.inputs.front()).type;
+        tokens_per_step = is_floating_point(type.dtype)
+                              ? options.batch
+                              : num_elements(type) * setup.plan.micro_batches;
     }
     if (is_root() && setup.emulation) {
         schedule = make_schedule(setup.plan);
@@ -190,21 +195,17 @@ void Trainer::State::start() {
     data_facts = agree_on_data(transport, mine);
 }
 
-std::vector<HostTensor> Trainer::State::make_inputs(
-    const Dataset& dataset, const std::vector<std::size_t>& samples) {
-    return make_batch(
-        setup.graph, dataset, samples, worker->slice().user_inputs);
-}
-
-std::vector<std::size_t> Trainer::State::training_samples(
+std::vector<HostTensor> Trainer::State::training_inputs(
     std::uint32_t micro_batch) const {
-    std::vector<std::size_t> samples;
+    std::vector<SampleInEpoch> samples;
     const std::int64_t first =
         step * options.batch + micro_batch * micro_batch_size();
     for (std::int64_t i = 0; i < micro_batch_size(); ++i) {
-        samples.push_back((*order)(static_cast<std::uint64_t>(first + i)));
+        const auto position = static_cast<std::uint64_t>(first + i);
+        samples.push_back({(*order)(position), position / data.train->size()});
     }
-    return samples;
+    return make_batch(
+        setup.graph, *data.train, samples, worker->slice().user_inputs);
 }
 
 StepReport Trainer::State::report(const PipelineResult& result) {
@@ -300,7 +301,7 @@ StepMetrics Trainer::State::train_step() {
     if (worker) {
         const double begin = monotonic_s();
         result = worker->train(step, [this](std::uint32_t micro_batch) {
-            return make_inputs(*data.train, training_samples(micro_batch));
+            return training_inputs(micro_batch);
         });
         const double busy = worker->take_busy_s(sections);
         sections.add("bubble", monotonic_s() - begin - busy);
@@ -350,35 +351,34 @@ StepMetrics Trainer::State::train_step() {
     return metrics;
 }
 
-double Trainer::State::evaluate(CodecUse codecs) {
+ValidationResult Trainer::State::evaluate(CodecUse codecs) {
     const auto scope = sections.measure("evaluate");
     say(Phase::evaluation);
     const auto available = static_cast<std::int64_t>(
         data_facts.validation_size / micro_batch_size());
-    const std::int64_t micro_batches =
-        std::min(available, max_validation_batches * setup.plan.micro_batches);
-    StepReport mine;
-    if (worker) {
-        const auto result = worker->evaluate(
-            micro_batches, step, codecs, [&](std::uint32_t micro_batch) {
-                std::vector<std::size_t> samples;
-                for (std::int64_t i = 0; i < micro_batch_size(); ++i) {
-                    samples.push_back(micro_batch * available / micro_batches *
-                                          micro_batch_size() +
-                                      i);
-                }
-                return make_inputs(*data.validation, samples);
-            });
-        mine.has_loss = worker->has_loss() ? 1 : 0;
-        mine.loss_sum = result.loss_sum;
+    return validate(
+        transport,
+        worker.get(),
+        {setup.graph,
+         data.validation.get(),
+         step,
+         std::min(available, max_validation_batches * setup.plan.micro_batches),
+         micro_batch_size(),
+         available,
+         codecs});
+}
+
+void Trainer::State::add_validation(StepMetrics& metrics) {
+    if (setup.evaluation != EvaluationCodecs::off) {
+        const ValidationResult result = evaluate(CodecUse::on);
+        metrics.validation_loss = result.loss;
+        metrics.validation_accuracy = result.accuracy;
     }
-    double loss = 0;
-    for (const std::string& bytes :
-         gather(transport, root, evaluation_slot, pack(mine))) {
-        const StepReport report = unpack_report(bytes);
-        loss += report.has_loss != 0 ? report.loss_sum : 0;
+    if (setup.evaluation != EvaluationCodecs::on) {
+        const ValidationResult result = evaluate(CodecUse::off);
+        metrics.validation_loss_without_codecs = result.loss;
+        metrics.validation_accuracy_without_codecs = result.accuracy;
     }
-    return loss / static_cast<double>(micro_batches);
 }
 
 void Trainer::State::save() {
@@ -405,13 +405,7 @@ StopRequest Trainer::run() {
             s.data_facts.validation_size >=
             static_cast<std::uint64_t>(s.micro_batch_size());
         if (is_due(s.options.evaluate_every) && can_evaluate) {
-            if (s.setup.evaluation != EvaluationCodecs::off) {
-                metrics.validation_loss = s.evaluate(CodecUse::on);
-            }
-            if (s.setup.evaluation != EvaluationCodecs::on) {
-                metrics.validation_loss_without_codecs =
-                    s.evaluate(CodecUse::off);
-            }
+            s.add_validation(metrics);
         }
         if (s.is_root() && s.hooks.on_step) {
             const auto scope = s.sections.measure("report");

@@ -1,5 +1,6 @@
 #include "worker.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/ATen.h>
@@ -55,6 +56,8 @@ Worker::Worker(Transport& transport, WorkerSetup setup)
         // Files are read on this thread, one tensor after another.
         parameters_ = std::make_unique<ParameterStore>(
             setup_.graph, slice.parameter_uses, first_values(), setup_.device);
+        buffers_ = std::make_unique<BufferStore>(
+            setup_.graph, slice.buffers, first_values(), setup_.device);
         make_optimizer_state();
         const auto fence_state = load_fence_state(slice);
         run([&] { make_stage(slice, fence_state); });
@@ -86,14 +89,19 @@ FirstValues Worker::first_values() const {
         return {setup_.seed, setup_.initial};
     }
     const auto load = [this](const std::string& name) {
-        for (const Parameter& parameter : setup_.graph.signature().parameters) {
-            if (parameter.name == name) {
-                return std::optional(
-                    load_tensor(parameter_tensor_name(name),
-                                setup_.graph.value(parameter.value).type));
-            }
+        const GraphSignature& signature = setup_.graph.signature();
+        const auto parameter =
+            std::ranges::find(signature.parameters, name, &Parameter::name);
+        if (parameter != signature.parameters.end()) {
+            return std::optional(
+                load_tensor(parameter_tensor_name(name),
+                            setup_.graph.value(parameter->value).type));
         }
-        return std::optional<HostTensor>();
+        const auto buffer =
+            std::ranges::find(signature.buffers, name, &ModelBuffer::name);
+        FUSIONLLM_EXPECTS(buffer != signature.buffers.end());
+        return std::optional(load_tensor(
+            buffer_tensor_name(name), setup_.graph.value(buffer->value).type));
     };
     return {setup_.seed, load};
 }
@@ -209,6 +217,7 @@ void Worker::make_stage(const StageSlice& slice,
     stage_ = std::make_unique<FencedStage>(setup_.graph,
                                            slice.ops,
                                            *parameters_,
+                                           *buffers_,
                                            options,
                                            setup_.plan.fences,
                                            fence_options);
@@ -290,6 +299,11 @@ void Worker::update(const StepDecision& decision, double learning_rate) {
             input.has_weight_decay = all[index].has_weight_decay;
             optimizer_->update(parameters_->get(index), input);
         }
+        if (decision.is_skipped != 0) {
+            buffers_->drop();
+        } else {
+            buffers_->commit();
+        }
         gradients_.clear();
         parameters_->clear_gradients();
     });
@@ -315,11 +329,23 @@ std::vector<NamedTensor> Worker::owned_tensors() {
                     {state_tensor_name(name, state), to_host(tensor)});
             }
         }
+        add_owned_buffers(tensors);
         for (NamedTensor& tensor : stage_->fences().state()) {
             tensors.push_back(std::move(tensor));
         }
     });
     return tensors;
+}
+
+void Worker::add_owned_buffers(std::vector<NamedTensor>& tensors) const {
+    const auto& all = setup_.graph.signature().buffers;
+    for (const std::size_t index : buffers_->indices()) {
+        const OpId first = setup_.graph.users(all[index].value).front();
+        if (first.get() >= stage_->slice().ops.begin) {
+            tensors.push_back({buffer_tensor_name(all[index].name),
+                               to_host(buffers_->value(index))});
+        }
+    }
 }
 
 double Worker::take_busy_s(SectionTimer& sections) {

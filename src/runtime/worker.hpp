@@ -67,21 +67,22 @@ public:
     //! `sent`, by destination rank, the bytes of the messages.
     std::vector<std::pair<std::uint32_t, double>> sum_gradients(
         std::int64_t step, std::map<int, std::uint64_t>& sent);
-    //! Apply the decision; forgets the gradients.
+    //! Apply the decision, to the buffers too; forgets the gradients.
     void update(const StepDecision& decision, double learning_rate);
     //! What the fences did, and what others would have done, since the last
     //! call.
     void add_fence_reports(StepReport& report);
     //! From the next step on.
     void set_fences(const std::vector<Fence>& fences);
-    //! Copies of parameters, optimizer state and codec state that this rank
-    //! owns.
+    //! Copies of parameters, buffers, optimizer state and codec state that this
+    //! rank owns.
     std::vector<NamedTensor> owned_tensors();
     //! Move the compute thread's sections since the last call; their sum.
     double take_busy_s(SectionTimer& sections);
 
 private:
     FirstValues first_values() const;
+    void add_owned_buffers(std::vector<NamedTensor>& tensors) const;
     void make_optimizer_state();
     std::map<std::string, HostTensor> load_fence_state(
         const StageSlice& slice) const;
@@ -100,6 +101,7 @@ private:
     Schedule schedule_;
     std::unique_ptr<Optimizer> optimizer_;
     std::unique_ptr<ParameterStore> parameters_;
+    std::unique_ptr<BufferStore> buffers_;
     std::unique_ptr<FencedStage> stage_;  // none where it waits
     std::unique_ptr<StageWork> work_;
     WaitingWork* waiting_ = nullptr;  // `work_`, if that is one

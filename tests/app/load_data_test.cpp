@@ -126,6 +126,12 @@ TEST_F(LoadDataTest, images_must_be_as_large_as_those_of_the_model) {
     folder_.write("a.bin", std::string(2 * 3073, '\1'));
     const std::vector<std::string> model{
         "model.kind=resnet", "model.size=resnet18", "model.classes=10"};
+    const auto with_classes = [&](const std::string& data, int classes) {
+        auto overrides = model;
+        overrides.push_back("model.classes=" + std::to_string(classes));
+        overrides.push_back("model.image=32");
+        return load(parse(data, overrides));
+    };
     const auto with_image = [&](const std::string& data, int image) {
         auto overrides = model;
         overrides.push_back("model.image=" + std::to_string(image));
@@ -140,6 +146,37 @@ TEST_F(LoadDataTest, images_must_be_as_large_as_those_of_the_model) {
     EXPECT_THAT(message_of<InputError>([&] { with_image(cifar10, 24); }),
                 HasSubstr("are f32[3,32,32], but the model takes "
                           "f32[3,24,24]"));
+    EXPECT_NO_THROW(with_classes(cifar10, 11));
+    EXPECT_THAT(message_of<InputError>([&] { with_classes(cifar10, 9); }),
+                HasSubstr("the labels of kind = \"cifar10\" in [data] go up to "
+                          "9, but model 'resnet18' has 9 classes; set classes "
+                          "in [model] to 10 or more"));
+    EXPECT_THAT(
+        message_of<InputError>([&] { with_classes("kind = 'cifar10'", 10); }),
+        HasSubstr("'path' in [data] is missing; name files of images"));
+}
+
+TEST_F(LoadDataTest, labels_of_idx_files_must_be_classes_of_the_model) {
+    const std::string sizes(3, '\0');
+    folder_.write("images",
+                  std::string("\0\0\x08\x04", 4) + sizes + '\2' + sizes + '\3' +
+                      sizes + '\x8' + sizes + '\x8' +
+                      std::string(2 * 3 * 8 * 8, '\1'));
+    folder_.write("labels", std::string("\0\0\x08\x01", 4) + sizes + "\2\6\4");
+    const std::string data =
+        "kind = 'idx'\npath = ['images', 'labels']\nvalidation_fraction = 0\n";
+    const auto with_classes = [&](const std::string& classes) {
+        return load(parse(data,
+                          {"model.kind=resnet",
+                           "model.size=resnet18",
+                           "model.image=8",
+                           "model.stem=cifar",
+                           "model.classes=" + classes}));
+    };
+
+    EXPECT_EQ(with_classes("7").classes, 7);
+    EXPECT_THAT(message_of<InputError>([&] { with_classes("6"); }),
+                HasSubstr("go up to 6, but model 'resnet18' has 6 classes"));
 }
 
 }  // namespace

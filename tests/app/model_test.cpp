@@ -108,13 +108,6 @@ TEST(Model, of_images_round_trips_through_the_resolved_input) {
     EXPECT_EQ(parse_run_input(to_toml(input), "/y.toml", {}), input);
 }
 
-TEST(Model, of_images_cannot_be_trained_yet) {
-    EXPECT_NO_THROW(check_trainable(parse("", {})));
-    EXPECT_THROW(
-        check_trainable(parse("kind = 'resnet'\nsize = 'resnet18'", {})),
-        InputError);
-}
-
 TEST(Model, says_what_is_wrong_with_its_size) {
     const struct {
         std::string model, expected;

@@ -75,6 +75,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"model.size", {"gpt2-xl"}},
         {"model.classes", {"10", "model.kind=resnet", "model.size=resnet18"}},
         {"model.image", {"32", "model.kind=resnet", "model.size=resnet18"}},
+        {"model.channels", {"8", "model.kind=resnet", "model.size=resnet18"}},
         {"model.stem", {"cifar", "model.kind=resnet", "model.size=resnet18"}},
         {"data.kind", {"text", "data.path=a"}},
         {"data.path", {"['a', '/b']"}},

@@ -68,3 +68,11 @@ add_test(NAME bench/convergence
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/convergence_test.py)
 set_tests_properties(bench/convergence PROPERTIES LABELS unit TIMEOUT 60
   ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+
+add_test(NAME bench/images
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/images.py
+          --program $<TARGET_FILE:fusionllm> --mpiexec ${MPIEXEC_EXECUTABLE}
+          --ranks 2 --steps 1 --batch 8 --channels 2 --image 8
+          --size resnet18)
+set_tests_properties(bench/images PROPERTIES LABELS mpi TIMEOUT 120
+  ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")

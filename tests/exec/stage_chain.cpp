@@ -78,9 +78,46 @@ StageChain::StageChain(const OpGraph& graph,
                              slice.parameter_uses,
                              FirstValues{chain_seed, {}},
                              at::Device(at::kCPU));
-        stages_.emplace_back(graph, slice, stores_.back(), options);
+        buffers_.emplace_back(graph,
+                              slice.buffers,
+                              FirstValues{chain_seed, {}},
+                              at::Device(at::kCPU));
+        stages_.emplace_back(
+            graph, slice, stores_.back(), buffers_.back(), options);
         begin = end;
     }
+}
+
+at::Tensor StageChain::buffer(const std::string& name) const {
+    const auto& all = graph_.signature().buffers;
+    for (const BufferStore& store : buffers_) {
+        for (const std::size_t index : store.indices()) {
+            if (all[index].name == name) {
+                return store.value(index);
+            }
+        }
+    }
+    return {};
+}
+
+void StageChain::descend(const ChainResult& result, double rate) {
+    for (ParameterStore& store : stores_) {
+        for (const std::size_t index : store.indices()) {
+            if (!result.gradients[index].bytes.empty()) {
+                store.get(index).value.sub_(
+                    from_host(result.gradients[index], at::Device(at::kCPU)),
+                    rate);
+            }
+        }
+    }
+}
+
+void StageChain::commit_buffers() {
+    std::ranges::for_each(buffers_, &BufferStore::commit);
+}
+
+void StageChain::drop_buffers() {
+    std::ranges::for_each(buffers_, &BufferStore::drop);
 }
 
 std::vector<at::Tensor> StageChain::user_inputs(

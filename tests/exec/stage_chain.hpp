@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <string>
 #include <vector>
 
 #include "fusionllm/exec/stage.hpp"
@@ -38,6 +39,12 @@ public:
 
     std::size_t size() const { return stages_.size(); }
     ParameterStore& parameters(std::size_t stage) { return stores_[stage]; }
+    //! A buffer of the graph, from the stage that holds it first.
+    at::Tensor buffer(const std::string& name) const;
+    //! Each parameter less `rate` times its gradient.
+    void descend(const ChainResult& result, double rate);
+    void commit_buffers();
+    void drop_buffers();
     Stage& stage(std::size_t stage) { return stages_[stage]; }
 
 private:
@@ -49,6 +56,7 @@ private:
 
     const OpGraph& graph_;
     std::deque<ParameterStore> stores_;
+    std::deque<BufferStore> buffers_;
     std::deque<Stage> stages_;
     int micro_batches_;
     double loss_ = 0;

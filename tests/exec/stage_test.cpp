@@ -325,7 +325,8 @@ struct WatchedStage {
     explicit WatchedStage(Recompute recompute)
         : graph(make_dropout()),
           slice(make_slice(graph, {0, graph.ops().size()})),
-          store(graph, slice.parameter_uses, {1, {}}, at::Device(at::kCPU)) {
+          store(graph, slice.parameter_uses, {1, {}}, at::Device(at::kCPU)),
+          buffers(graph, {}, {1, {}}, at::Device(at::kCPU)) {
         StageOptions options;
         options.recompute = recompute;
         options.fill_mask =
@@ -335,12 +336,13 @@ struct WatchedStage {
                     first = mask.storage().getWeakStorageImpl();
                 }
             };
-        stage.emplace(graph, slice, store, options);
+        stage.emplace(graph, slice, store, buffers, options);
     }
 
     OpGraph graph;
     StageSlice slice;
     ParameterStore store;
+    BufferStore buffers;
     int num_masks = 0;
     c10::weak_intrusive_ptr<c10::StorageImpl> first{
         c10::intrusive_ptr<c10::StorageImpl>()};
@@ -403,8 +405,12 @@ TEST(Stage, names_the_op_that_first_made_a_nan) {
         at::Device(at::kCPU));
     StageOptions options;
     options.check_ops = true;
-    Stage stage(
-        graph, make_slice(graph, {0, graph.ops().size()}), store, options);
+    BufferStore buffers(graph, {}, {1, {}}, at::Device(at::kCPU));
+    Stage stage(graph,
+                make_slice(graph, {0, graph.ops().size()}),
+                store,
+                buffers,
+                options);
     const at::Tensor sign = store.get(0).value.sign();
 
     stage.forward({0, 0}, {}, {sign});

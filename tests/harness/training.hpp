@@ -16,6 +16,8 @@ namespace fusionllm::test {
 //! A training run of a small GPT-2 on made-up sequences, over loopback.
 struct TrainingCase {
     Gpt2Options model;
+    //! In place of the GPT-2, if given: the graph for micro-batches of a size.
+    std::function<OpGraph(std::int64_t)> make_graph;
     int ranks = 1;
     std::string schedule = "1f1b";
     std::string partition = "equal_ops";
@@ -26,6 +28,7 @@ struct TrainingCase {
     //! Put between a rank and the loopback transport, if given.
     std::function<std::unique_ptr<Transport>(Transport&)> decorate;
     std::function<HostTensor(const std::string&)> load;  //!< a trainer's hook
+    InitialTensor initial;  //!< the first values of some tensors, if given
     std::function<DatasetSplit()> load_data;  //!< in place of the sequences
     //! What is compressed, if given; and how often errors are measured.
     std::function<std::vector<Fence>(const OpGraph&)> fences;
@@ -45,6 +48,9 @@ struct TrainingResult {
 
 //! A case with all that makes a law hard: dropout, tied embeddings, clipping.
 TrainingCase make_hard_case();
+
+//! A narrow ResNet on made-up images, cropped and flipped, over two epochs.
+TrainingCase make_image_case();
 
 //! Kokkos for all threads of this process; call it before `train`.
 void start_kokkos();

@@ -19,7 +19,7 @@ DEEP = INPUTS / "deep.toml"
 
 # What a run computes; the rest of a line of metrics is time.
 COMPUTED = ("step", "loss", "grad_norm", "learning_rate", "validation_loss",
-            "skipped")
+            "validation_accuracy", "skipped")
 
 _tools = argparse.Namespace()
 

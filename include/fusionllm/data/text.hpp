@@ -13,6 +13,7 @@ namespace fusionllm {
 struct DatasetSplit {
     std::shared_ptr<const Dataset> train;
     std::shared_ptr<const Dataset> validation;  //!< null if there is none
+    std::int64_t classes = 0;  //!< of images: all labels are below
 };
 
 /*!

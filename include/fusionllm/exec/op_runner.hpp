@@ -34,10 +34,10 @@ struct OpContext {
  * One op, ready to run: schema looked up, arguments converted once.
  *
  * Runs by boxed dispatch, so any aten operator works, with autograd when an
- * argument requires a gradient. LibTorch's generator is seeded before each
- * random op from (run seed, step, micro-batch, op name). Constructing throws
- * `InputError` if this LibTorch does not have the operator or its schema does
- * not take the arguments.
+ * argument requires a gradient; without training, in the op's evaluation form.
+ * LibTorch's generator is seeded before each random op from (run seed, step,
+ * micro-batch, op name). Constructing throws `InputError` if this LibTorch does
+ * not have the operator or its schema does not take the arguments.
  */
 class OpRunner {
 public:
@@ -54,11 +54,14 @@ public:
     const Op& op() const { return op_; }
 
 private:
+    std::vector<c10::IValue> convert(const Op& op, at::Device device);
     std::vector<at::Tensor> run_dropout_mask(const at::Tensor& like,
                                              const OpContext& context) const;
 
     Op op_;
-    std::vector<c10::IValue> arguments_;  // constants; values are filled in
+    // Constants; values are filled in.
+    std::vector<c10::IValue> arguments_;
+    std::vector<c10::IValue> evaluation_arguments_;  // training flags off
     std::vector<std::size_t> value_arguments_;  // positions that hold values
     std::unique_ptr<c10::OperatorHandle> handle_;
     bool is_random_ = false;

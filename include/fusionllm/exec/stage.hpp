@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "fusionllm/exec/buffer_store.hpp"
 #include "fusionllm/exec/op_runner.hpp"
 #include "fusionllm/exec/parameter_store.hpp"
 #include "fusionllm/graph/recompute.hpp"
@@ -48,16 +49,22 @@ struct MicrobatchKey {
  * before it differentiates. What is random depends on the key, so both runs
  * have the same bits.
  *
+ * Ops that change a buffer (running statistics) change its working copy, in
+ * the order of the micro-batches; whoever owns the store commits it at the
+ * update. Within a stage other ops see a changed buffer as it is then, as in a
+ * single process. Running again changes nothing.
+ *
  * All calls come from one thread.
  */
 class Stage {
 public:
-    //! \param parameters holds at least the slice's uses. Throws `InputError`
-    //! if
-    //!        an op cannot run on this LibTorch.
+    //! \param parameters holds at least the slice's uses
+    //! \param buffers holds at least the slice's
+    //! Throws `InputError` if an op cannot run on this LibTorch.
     Stage(const OpGraph& graph,
           StageSlice slice,
           ParameterStore& parameters,
+          BufferStore& buffers,
           StageOptions options);
     ~Stage();
 
@@ -106,26 +113,48 @@ private:
         std::vector<at::Tensor> user_inputs;  // with recompute
         std::vector<at::Tensor> outputs;      // by slice().outputs
         at::Tensor loss;
+        // With recompute: changing buffers, as they were before each op that
+        // uses them.
+        std::vector<at::Tensor> buffers;
+        std::size_t next_buffer = 0;
     };
+
+    //! A buffer that an op reads or changes.
+    struct OpBuffer {
+        std::size_t buffer = 0;
+        ValueId value{0};
+        bool is_changed_here = false;
+        bool is_changed = false;  // by any op of the graph
+    };
+
+    //! How ops see buffers that change.
+    enum class BufferView { working, recorded, committed };
 
     void place_inputs(const std::vector<at::Tensor>& inputs,
                       const std::vector<at::Tensor>& user_inputs);
     void place_parameters(OpId op, std::size_t& next_use);
+    void find_buffers();
+    void place_buffers(std::size_t index, BufferView view, InFlight& flight);
+    void separate_buffers(std::size_t index, std::vector<at::Tensor>& outputs);
     void run_op(std::size_t index, const OpContext& context);
-    std::vector<at::Tensor> run_ops(const OpContext& context,
-                                    const std::vector<at::Tensor>& inputs,
-                                    const std::vector<at::Tensor>& user_inputs,
-                                    at::Tensor& loss);
+    //! From the flight's inputs to its outputs and loss.
+    void run_ops(const OpContext& context,
+                 BufferView view,
+                 const std::vector<at::Tensor>& user_inputs,
+                 InFlight& flight);
     void run_forward(InFlight& flight,
+                     BufferView view,
                      const std::vector<at::Tensor>& user_inputs);
     void check(const OpRunner& runner, const std::vector<at::Tensor>& outputs);
 
     const OpGraph& graph_;
     StageSlice slice_;
     ParameterStore& parameters_;
+    BufferStore& buffers_;
     StageOptions options_;
     std::size_t first_use_ = 0;  // of the slice, among those of the store
     std::vector<OpRunner> runners_;
+    std::vector<std::vector<OpBuffer>> op_buffers_;  // by op
     // Values read by op i that no later op of the stage reads.
     std::vector<std::vector<ValueId>> dies_after_;
     std::vector<at::Tensor> values_;  // by value id; while ops run

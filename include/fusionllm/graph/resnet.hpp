@@ -21,6 +21,8 @@ struct ResnetOptions {
     std::int64_t classes = 1000;
     std::int64_t image = 224;  //!< height and width
     ResnetStem stem = ResnetStem::imagenet;
+    std::int64_t channels =
+        64;  //!< of the first layer; each has twice the last
 
     friend bool operator==(const ResnetOptions&,
                            const ResnetOptions&) = default;
@@ -37,7 +39,8 @@ std::int64_t parse_resnet_size(std::string_view size);
  * Inputs: "image" f32 (N, 3, H, H), label "labels" i64 (N). Output: "logits"
  * (N, classes); loss: mean cross-entropy in nats. Parameters, running means
  * and variances (buffers, which training changes in place) have torchvision's
- * names and shapes: conv1.weight, bn1.{weight,bias,running_mean,running_var},
+ * names and, with 64 channels, shapes: conv1.weight,
+ * bn1.{weight,bias,running_mean,running_var},
  * layerL.B.{convI,bnI,downsample.{0,1}}..., fc.{weight,bias}. As there, the
  * middle convolution of a bottleneck has the stride. torchvision's counters
  * num_batches_tracked, which its default momentum does not need, are left out.

@@ -48,6 +48,7 @@ public:
 private:
     bool open_folder(std::uint64_t step);
     void add_parameters();
+    void add_buffers();
     void add(const TensorEntry& entry, std::size_t op);
     void throw_if_any(const std::string& problem);
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fusionllm/exec/stage.hpp"
@@ -25,6 +27,7 @@ public:
     FencedStage(const OpGraph& graph,
                 OpRange ops,
                 ParameterStore& parameters,
+                BufferStore& buffers,
                 const StageOptions& options,
                 const std::vector<Fence>& fences,
                 const FenceOptions& fence_options);
@@ -48,6 +51,12 @@ public:
         const std::vector<at::Tensor>& inputs,
         const std::vector<at::Tensor>& user_inputs);
 
+    //! Called by `evaluate`, on its thread, with the graph's output where that
+    //! is made; empty: not called.
+    void on_output(std::function<void(const at::Tensor&)> hook) {
+        on_output_ = std::move(hook);
+    }
+
     bool has_loss() const;
     double loss() const;
     const at::Tensor& output() const;
@@ -70,10 +79,12 @@ private:
     const OpGraph& graph_;
     StageSlice slice_;
     ParameterStore& parameters_;
+    BufferStore& buffers_;
     StageOptions options_;
     FenceOptions fence_options_;
     std::unique_ptr<FenceCodecs> fences_;
     std::deque<Stage> parts_;
+    std::function<void(const at::Tensor&)> on_output_;
 };
 
 }  // namespace fusionllm

@@ -32,9 +32,12 @@ struct StepMetrics {
     double learning_rate = 0;
     double grad_norm = 0;  //!< before clipping
     double step_s = 0;
-    double tokens_per_s = 0;
+    double tokens_per_s = 0;  //!< samples, if they are not made of tokens
     std::optional<double> validation_loss;
     std::optional<double> validation_loss_without_codecs;
+    //! Of a model that puts samples in classes: the share that it gets right.
+    std::optional<double> validation_accuracy;
+    std::optional<double> validation_accuracy_without_codecs;
     std::string skipped;  //!< why the update was left out; "" if it was not
     //! What the step would have taken on the emulated devices and links, and
     //! all steps so far, this one included.
@@ -147,8 +150,10 @@ private:
     std::unique_ptr<State> state_;
 };
 
-//! Checkpoint names: "parameters/NAME" and "optimizer/NAME/STATE".
+//! Checkpoint names: "parameters/NAME", "buffers/NAME" and
+//! "optimizer/NAME/STATE".
 std::string parameter_tensor_name(const std::string& parameter);
+std::string buffer_tensor_name(const std::string& buffer);
 std::string state_tensor_name(const std::string& parameter,
                               const std::string& state);
 

@@ -351,8 +351,8 @@ int TrainRun::run() {
         output_ = std::make_unique<OutputFolder>(input_.run.output, existing_);
         output_->prepare(start_step(), briefing_.input, briefing_.plan);
         go_on_with_log();
-        progress_ =
-            std::make_unique<ProgressPrinter>(start_step(), input_.train.steps);
+        progress_ = std::make_unique<ProgressPrinter>(
+            start_step(), input_.train.steps, unit_of_input(job_.graph));
     }
     checkpointer_ = std::make_unique<Checkpointer>(
         transport_,

@@ -41,10 +41,33 @@ std::vector<std::pair<std::string, std::int64_t>> sizes_of(
             {"tie_embeddings", model.tie_embeddings ? 1 : 0}};
 }
 
+std::vector<std::pair<std::string, std::int64_t>> sizes_of(
+    const ResnetOptions& model) {
+    return {{"depth", model.depth},
+            {"classes", model.classes},
+            {"image", model.image},
+            {"channels", model.channels},
+            {"stem", static_cast<std::int64_t>(model.stem)}};
+}
+
+std::vector<std::pair<std::string, std::int64_t>> sizes_of(
+    const RunInput& input) {
+    return input.model_kind == "resnet" ? sizes_of(input.resnet)
+                                        : sizes_of(input.model);
+}
+
 // Fewer layers, or other heads, would fit the stored tensors and be wrong.
 void check_model(const std::string& folder,
-                 const Gpt2Options& stored,
-                 const Gpt2Options& wanted) {
+                 const RunInput& stored,
+                 const RunInput& wanted) {
+    FUSIONLLM_VALIDATE(
+        stored.model_kind == wanted.model_kind,
+        "the checkpoint '{}' is of a model of kind = \"{}\", but [model] kind "
+        "is \"{}\"; resume with the same model, or start anew with "
+        "--overwrite",
+        folder,
+        stored.model_kind,
+        wanted.model_kind);
     const auto stored_sizes = sizes_of(stored);
     const auto wanted_sizes = sizes_of(wanted);
     for (std::size_t i = 0; i < stored_sizes.size(); ++i) {
@@ -64,8 +87,7 @@ void check_model(const std::string& folder,
 void check_checkpoint(const std::string& folder, const RunInput& input) {
     const CheckpointReader reader(folder);
     const CheckpointManifest& manifest = reader.manifest();
-    check_model(
-        folder, parse_run_input(manifest.input, folder, {}).model, input.model);
+    check_model(folder, parse_run_input(manifest.input, folder, {}), input);
     FUSIONLLM_VALIDATE(
         manifest.seed == static_cast<std::uint64_t>(input.run.seed),
         "the checkpoint '{}' was made with seed {}, but [run] seed is {}; "
@@ -154,7 +176,6 @@ Briefing make_briefing(const TrainArguments& arguments,
         const auto num_ranks = static_cast<int>(hosts.size());
         const RunInput input =
             choose_micro_batches(load_input(arguments), num_ranks);
-        check_trainable(input);
         Job job = make_job(input, num_ranks);
         job.plan = plan_job(input, job).plan;
         make_rank_role(
