@@ -2,13 +2,17 @@
 // micro-batches, and only when a step counts.
 
 #include <algorithm>
+#include <optional>
 #include <random>
+#include <string>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/exec/threads.hpp"
+#include "fusionllm/graph/buffer_updates.hpp"
 #include "fusionllm/graph/graph_builder.hpp"
 #include "fusionllm/graph/resnet.hpp"
 
@@ -130,6 +134,87 @@ TEST(Buffers, are_not_changed_by_evaluation) {
 
     EXPECT_EQ(first, second);
     EXPECT_TRUE(at::equal(chain.buffer("bn1.running_mean"), at::zeros({3})));
+}
+
+TEST(Buffers, count_alike_in_the_evaluation_form_of_the_graph) {
+    set_num_threads(1);
+    const OpGraph graph = make_narrow_resnet();
+    StageChain chain(graph, {}, micro_batches);
+    chain.train(0, make_inputs(0));
+    chain.commit_buffers();
+    const auto give = [&](const std::string& name) {
+        const at::Tensor buffer = chain.buffer(name);
+        const auto& all = graph.signature().parameters;
+        const auto found = std::ranges::find(all, name, &Parameter::name);
+        return std::optional(to_host(
+            buffer.defined()
+                ? buffer
+                : chain.parameters(0)
+                      .get(static_cast<std::size_t>(found - all.begin()))
+                      .value));
+    };
+    const OpGraph form = evaluation_form(graph);
+    const StageSlice slice = make_slice(form, {0, form.ops().size()});
+    ParameterStore parameters(form, slice.parameter_uses, {1, give}, cpu);
+    BufferStore buffers(form, slice.buffers, {1, give}, cpu);
+    Stage stage(form, slice, parameters, buffers, {});
+    const auto inputs = make_inputs(5).front();
+
+    stage.evaluate({}, {from_host(inputs[0], cpu), from_host(inputs[1], cpu)});
+
+    EXPECT_EQ(stage.loss(), chain.evaluate({inputs}));
+    EXPECT_TRUE(changed_buffers(form, OpId(1)).empty());
+}
+
+//! sum(norm(x) w), by an operator that importers use or by ours.
+OpGraph make_norm(const std::string& target) {
+    GraphBuilder builder("norm");
+    const TensorType type{DType::f32, {4, 3, 2, 2}};
+    const TensorType row{DType::f32, {3}};
+    const ValueId x = builder.add_input("x", type);
+    const ValueId w =
+        builder.add_parameter("w", row, {Initializer::Kind::uniform, 1});
+    const ValueId mean =
+        builder.add_buffer("mean", row, {Initializer::Kind::zeros, 0});
+    const ValueId variance =
+        builder.add_buffer("variance", row, {Initializer::Kind::ones, 0});
+    std::vector<Argument> arguments{
+        x, w, NoArgument{}, mean, variance, true, 0.1, 1e-5};
+    std::vector<TensorType> outputs{type};
+    if (target == "aten::native_batch_norm") {
+        outputs.insert(outputs.end(), {row, row});
+    } else {
+        arguments.emplace_back(true);
+    }
+    const ValueId y =
+        builder.add_op_with_outputs("norm", target, arguments, outputs)[0];
+    const ValueId square =
+        builder.add_op("square", "aten::mul.Tensor", {y, y}, type);
+    builder.set_loss(
+        builder.add_op("loss", "aten::sum", {square}, {DType::f32, {}}));
+    return builder.build();
+}
+
+TEST(Buffers, are_those_of_either_batch_norm) {
+    std::vector<std::vector<HostTensor>> inputs;
+    for (const double phase : {0.0, 1.0, 2.0}) {
+        inputs.push_back({to_host(
+            at::arange(48, at::kFloat).add(phase).sin().view({4, 3, 2, 2}))});
+    }
+    const OpGraph ours = make_norm("aten::batch_norm");
+    const OpGraph imported = make_norm("aten::native_batch_norm");
+    StageChain one(ours, {}, micro_batches);
+    StageChain other(imported, {}, micro_batches);
+
+    EXPECT_EQ(one.train(0, inputs).gradients, other.train(0, inputs).gradients);
+    one.commit_buffers();
+    other.commit_buffers();
+
+    for (const char* name : {"mean", "variance"}) {
+        EXPECT_TRUE(at::equal(one.buffer(name), other.buffer(name))) << name;
+    }
+    EXPECT_FALSE(at::equal(one.buffer("mean"), at::zeros({3})));
+    EXPECT_EQ(one.evaluate(inputs), other.evaluate(inputs));
 }
 
 //! sum((x w counter)^2), after `count` has added 1 to the counter in place.
