@@ -109,11 +109,11 @@ ValidationResult validate(Transport& transport,
     Classes labels;
     if (worker) {
         if (has_classes) {
-            worker->stage().on_output([&](const at::Tensor& output) {
+            worker->on_output([&](const at::Tensor& output) {
                 add_predictions(output, predictions);
             });
         }
-        const auto& fields = worker->stage().slice().user_inputs;
+        const auto& fields = worker->slice().user_inputs;
         const auto result = worker->evaluate(
             setup.micro_batches,
             setup.step,
@@ -128,8 +128,8 @@ ValidationResult validate(Transport& transport,
                 }
                 return inputs;
             });
-        worker->stage().on_output({});
-        mine.has_loss = worker->stage().has_loss() ? 1 : 0;
+        worker->on_output({});
+        mine.has_loss = worker->has_loss() ? 1 : 0;
         mine.loss_sum = result.loss_sum;
     }
     ValidationResult result;
@@ -144,9 +144,10 @@ ValidationResult validate(Transport& transport,
             gather(transport, root, predictions_slot, to_bytes(predictions));
         const auto all_labels =
             gather(transport, root, labels_slot, to_bytes(labels));
-        if (transport.rank() == root) {
-            result.accuracy =
-                share_of_equal(first_of(all_predictions), first_of(all_labels));
+        const Classes found = first_of(all_predictions);
+        // Ranks that wait in place of computing find none.
+        if (!found.empty()) {
+            result.accuracy = share_of_equal(found, first_of(all_labels));
         }
     }
     return result;

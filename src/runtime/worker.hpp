@@ -63,6 +63,12 @@ public:
                             std::int64_t step,
                             CodecUse codecs,
                             const Pipeline::MakeInputs& make_inputs);
+    //! What evaluations give the graph's output to, where that is made.
+    void on_output(std::function<void(const at::Tensor&)> hook) {
+        if (stage_) {
+            stage_->on_output(std::move(hook));
+        }
+    }
     //! Add up the uses; (parameter, sum of squares) of those it owns. Adds to
     //! `sent`, by destination rank, the bytes of the messages.
     std::vector<std::pair<std::uint32_t, double>> sum_gradients(
