@@ -223,6 +223,9 @@ private:
         if (!changed.empty()) {
             aliases_.check_change(program_, position, changed, where(node));
             call.target.pop_back();
+            if (call.target.ends_with("dropout")) {
+                call.arguments.front().first = "input";  // "self" of dropout_
+            }
         }
         functionalise_batch_norm(call);
         const std::vector<ValueId> outputs =

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -136,6 +137,18 @@ TEST_F(ImportTorchScript, chooses_among_operators_of_one_name) {
     EXPECT_THAT(targets, Contains("aten::add.Tensor"));
     EXPECT_THAT(targets, Contains("aten::sum.dim_IntList"));
     EXPECT_THAT(targets, Contains("aten::max.dim"));
+}
+
+TEST_F(ImportTorchScript, makes_dropout_in_place_our_mask) {
+    const OpGraph graph = import_body(
+                              "    y = torch.relu(x)\n"
+                              "    z = torch.dropout_(y, 0.25, True)\n"
+                              "    return torch.neg(z)\n")
+                              .graph;
+
+    EXPECT_TRUE(std::ranges::any_of(graph.ops(), [](const Op& op) {
+        return op.target == "fusionllm::dropout_mask";
+    }));
 }
 
 TEST_F(ImportTorchScript, calls_functions_and_other_methods_of_the_archive) {
