@@ -93,11 +93,13 @@ std::vector<CodecChoice> probed_codecs(const CompressionOptions& options) {
     std::vector<CodecChoice> codecs;
     for (const char* text : {"int8",
                              "int4",
+                             "int4/int4s",
                              "int4/int3s",
-                             "top_k_row(10,int4)",
-                             "top_k_row(40,int4)",
-                             "subspace(4,int4)",
-                             "subspace(16,int4)"}) {
+                             "top_k_row(10,int4/int4s)",
+                             "top_k_row(40,int4/int4s)",
+                             "subspace(2,graded)",
+                             "subspace(4,graded)",
+                             "subspace(16,graded)"}) {
         codecs.push_back(parse_codec_choice(text, 1));
     }
     return codecs;

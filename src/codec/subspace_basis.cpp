@@ -208,10 +208,11 @@ BasisBits find_basis(std::span<const float> x,
                      const MatrixShape& shape,
                      std::uint64_t kept,
                      const BasisBits& previous,
+                     WholeSpace whole,
                      MemorySpace space) {
     FUSIONLLM_EXPECTS(kept > 0 && kept <= shape.columns);
     FUSIONLLM_EXPECTS(x.size() == shape.size());
-    if (kept == shape.columns) {
+    if (kept == shape.columns && whole == WholeSpace::unit_vectors) {
         return make_unit_vectors(shape.columns, kept);
     }
     return detail::with_execution(space, [&](const auto& execution) {
@@ -239,6 +240,19 @@ BasisBits find_basis(std::span<const float> x,
         }
         return round_to_f16(vectors, shape.columns, kept);
     });
+}
+
+std::vector<std::uint8_t> read_bits(const BasisBits& basis,
+                                    std::uint64_t kept) {
+    std::vector<std::uint8_t> bits(kept);
+    for (std::uint64_t j = 0; j < kept; ++j) {
+        const float number =
+            detail::float_of_f16(basis[basis.size() - kept + j]);
+        const bool is_small = number >= 0 && number <= 8;
+        const auto whole = static_cast<std::uint8_t>(is_small ? number : 0);
+        bits[j] = is_small && whole == number ? whole : 255;
+    }
+    return bits;
 }
 
 }  // namespace fusionllm

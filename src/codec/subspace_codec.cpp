@@ -2,12 +2,17 @@
 
 #include <cmath>
 #include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
 
+#include "fusionllm/codec/graded_bits.hpp"
 #include "fusionllm/codec/value_block.hpp"
 #include "fusionllm/util/random.hpp"
 
 #include "execution.hpp"
 #include "matrix_product.hpp"
+#include "row_exponents.hpp"
 #include "subspace_basis.hpp"
 #include "top_k_move.hpp"
 #include "value_bits.hpp"
@@ -33,15 +38,16 @@ public:
           shape_(shape),
           kept_(specs_.forward.kept),
           space_(space),
-          head_bytes_(
-              value_block_bytes(ValueFormat::f16, shape.columns * kept_)),
-          basis_device_("FusionLLM::Subspace::basis", shape.columns * kept_),
+          basis_rows_(basis_rows(specs_.forward, shape)),
+          head_bytes_(value_block_bytes(ValueFormat::f16, basis_rows_ * kept_)),
+          basis_device_("FusionLLM::Subspace::basis", basis_rows_ * kept_),
           to_coefficients_("FusionLLM::Subspace::to_coefficients",
                            shape.columns * detail::whole_lanes(kept_)),
           to_numbers_("FusionLLM::Subspace::to_numbers",
                       kept_ * detail::whole_lanes(shape.columns)),
           coefficients_("FusionLLM::Subspace::coefficients",
-                        kept_ * shape.rows) {}
+                        kept_ * shape.rows),
+          exponents_("FusionLLM::Subspace::exponents", shape.rows) {}
 
     CodecSpec spec(Direction direction, const CodecKey& key) const override {
         const bool is_training = key.use == CodecKey::Use::training;
@@ -67,7 +73,7 @@ public:
             return;
         }
         if (spec.carries_basis) {
-            set_basis(find_basis(numbers, shape_, kept_, basis_, space_));
+            make_basis(numbers);
             encode_values(ValueFormat::f16,
                           Rounding::nearest,
                           0,
@@ -78,16 +84,23 @@ public:
         }
         expect_basis();
         find_coefficients(numbers);
-        const std::size_t bytes = value_block_bytes(spec.values, shape_.rows);
-        for (std::uint64_t j = 0; j < kept_; ++j) {
-            encode_values(spec.values,
-                          spec.rounding,
-                          derive_key(key.random, j),
-                          detail::span_of(coefficients_)
-                              .subspan(j * shape_.rows, shape_.rows),
-                          payload.subspan(j * bytes, bytes),
-                          space_);
+        if (has_scales(spec.values)) {
+            divide_rows();
+            payload = write_exponents(payload);
         }
+        for (std::uint64_t j = 0; j < kept_; ++j) {
+            if (const auto format = format_of(spec, j)) {
+                const auto bytes = value_block_bytes(*format, shape_.rows);
+                encode_values(*format,
+                              spec.rounding,
+                              derive_key(key.random, j),
+                              coefficients_of(j),
+                              payload.first(bytes),
+                              space_);
+                payload = payload.subspan(bytes);
+            }
+        }
+        detail::fill_with_zeros(execution_, payload);
     }
 
     void decode(Direction direction,
@@ -107,13 +120,23 @@ public:
             payload = payload.subspan(head_bytes_);
         }
         expect_basis();
-        const std::size_t bytes = value_block_bytes(spec.values, shape_.rows);
+        if (has_scales(spec.values)) {
+            payload = read_exponents(payload);
+        }
         for (std::uint64_t j = 0; j < kept_; ++j) {
-            decode_values(spec.values,
-                          payload.subspan(j * bytes, bytes),
-                          detail::span_of(coefficients_)
-                              .subspan(j * shape_.rows, shape_.rows),
-                          space_);
+            const auto format = format_of(spec, j);
+            if (!format) {
+                detail::fill_with_zeros(
+                    execution_, std::as_writable_bytes(coefficients_of(j)));
+                continue;
+            }
+            const auto bytes = value_block_bytes(*format, shape_.rows);
+            decode_values(
+                *format, payload.first(bytes), coefficients_of(j), space_);
+            payload = payload.subspan(bytes);
+        }
+        if (has_scales(spec.values)) {
+            multiply_rows();
         }
         find_numbers(numbers);
     }
@@ -150,7 +173,7 @@ public:
             "the checkpoint with the plan it was made with",
             to_text(basis_type()),
             to_text(tensor.type));
-        BasisBits basis(shape_.columns * kept_);
+        BasisBits basis(basis_rows_ * kept_);
         for (std::size_t i = 0; i < basis.size(); ++i) {
             float number = 0;
             std::memcpy(&number, &tensor.bytes[4 * i], 4);
@@ -163,6 +186,11 @@ public:
                 i,
                 number);
         }
+        const std::string problem = find_problem(basis);
+        FUSIONLLM_VALIDATE(problem.empty(),
+                           "the basis of a subspace is damaged: {}; use "
+                           "another checkpoint",
+                           problem);
         set_basis(std::move(basis));
     }
 
@@ -178,17 +206,128 @@ private:
     MatrixShape shape_;
     std::uint64_t kept_;
     MemorySpace space_;
+    std::uint64_t basis_rows_;  // columns, and one for bits
     std::size_t head_bytes_;
-    BasisBits basis_;               // empty before the first
-    View<float> basis_device_;      // (columns, kept)
-    View<double> to_coefficients_;  // (columns, whole lanes of kept)
-    View<double> to_numbers_;       // (kept, whole lanes of columns)
-    View<float> coefficients_;      // (kept, rows)
+    BasisBits basis_;                 // empty before the first
+    std::vector<std::uint8_t> bits_;  // of its vectors, with graded values
+    View<float> basis_device_;        // (basis rows, kept)
+    View<double> to_coefficients_;    // (columns, whole lanes of kept)
+    View<double> to_numbers_;         // (kept, whole lanes of columns)
+    View<float> coefficients_;        // (kept, rows)
+    View<unsigned char> exponents_;   // (rows): 128 + the exponent
 
     TensorType basis_type() const {
         return {DType::f32,
-                {static_cast<std::int64_t>(shape_.columns),
+                {static_cast<std::int64_t>(basis_rows_),
                  static_cast<std::int64_t>(kept_)}};
+    }
+
+    bool is_graded() const {
+        return specs_.forward.values == ValueFormat::graded;
+    }
+
+    //! How vector j is sent, or none if it is not.
+    std::optional<ValueFormat> format_of(const CodecSpec& spec,
+                                         std::uint64_t j) const {
+        if (!is_graded()) {
+            return spec.values;
+        }
+        const std::uint8_t bits = bits_[j];
+        if (bits == 0) {
+            return std::nullopt;
+        }
+        return spec.values == ValueFormat::graded ? graded_format(bits)
+                                                  : spec.values;
+    }
+
+    std::span<float> coefficients_of(std::uint64_t j) {
+        return detail::span_of(coefficients_)
+            .subspan(j * shape_.rows, shape_.rows);
+    }
+
+    std::span<std::byte> write_exponents(std::span<std::byte> payload) {
+        const std::size_t bytes =
+            row_exponent_bytes(ValueFormat::int4, shape_.rows);
+        const detail::BytesThere<unsigned char, Memory> view(
+            reinterpret_cast<unsigned char*>(payload.data()), shape_.rows);
+        Kokkos::deep_copy(execution_, view, exponents_);
+        detail::fill_with_zeros(execution_,
+                                payload.first(bytes).subspan(shape_.rows));
+        return payload.subspan(bytes);
+    }
+
+    std::span<const std::byte> read_exponents(
+        std::span<const std::byte> payload) {
+        const detail::BytesThere<const unsigned char, Memory> view(
+            reinterpret_cast<const unsigned char*>(payload.data()),
+            shape_.rows);
+        Kokkos::deep_copy(execution_, exponents_, view);
+        return payload.subspan(
+            row_exponent_bytes(ValueFormat::int4, shape_.rows));
+    }
+
+    void divide_rows() {
+        run("FusionLLM::Subspace::divide_rows",
+            shape_.rows,
+            detail::DivideRow{
+                coefficients_.data(), exponents_.data(), shape_.rows, kept_});
+    }
+
+    void multiply_rows() {
+        run("FusionLLM::Subspace::multiply_rows",
+            shape_.rows,
+            detail::MultiplyRow{
+                coefficients_.data(), exponents_.data(), shape_.rows, kept_});
+    }
+
+    template <class Kernel>
+    void run(const char* name, std::uint64_t items, const Kernel& kernel) {
+        Kokkos::parallel_for(name, Policy(execution_, 0, items), kernel);
+        execution_.fence();
+    }
+
+    //! Half a sentence; "" if there is none.
+    std::string find_problem(const BasisBits& basis) const {
+        return is_graded()
+                   ? find_bits_problem(read_bits(basis, kept_), shape_.rows)
+                   : "";
+    }
+
+    void make_basis(std::span<const float> numbers) {
+        BasisBits previous = basis_;
+        previous.resize(basis_.empty() ? 0 : shape_.columns * kept_);
+        BasisBits basis = find_basis(
+            numbers,
+            shape_,
+            kept_,
+            previous,
+            is_graded() ? WholeSpace::components : WholeSpace::unit_vectors,
+            space_);
+        if (!is_graded()) {
+            set_basis(std::move(basis));
+            return;
+        }
+        basis.resize(basis_rows_ * kept_);
+        set_basis(basis);
+        find_coefficients(numbers);
+        divide_rows();
+        const std::vector<std::uint8_t> bits =
+            grade_bits(sum_squares(), shape_.rows);
+        for (std::uint64_t j = 0; j < kept_; ++j) {
+            basis[shape_.columns * kept_ + j] = detail::f16_of(bits[j]);
+        }
+        set_basis(std::move(basis));
+    }
+
+    //! Of the coefficients of each vector.
+    std::vector<double> sum_squares() {
+        const View<double> sums("FusionLLM::Subspace::squares", kept_);
+        run("FusionLLM::Subspace::sum_squares",
+            kept_,
+            detail::SumSquares{coefficients_.data(), sums.data(), shape_.rows});
+        const auto host =
+            Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), sums);
+        return {host.data(), host.data() + kept_};
     }
 
     void expect_basis() const {
@@ -228,21 +367,29 @@ private:
             }
             basis[i] = detail::f16_of(numbers(i));
         }
+        const std::string problem = find_problem(basis);
+        if (!problem.empty()) {
+            throw Error(fmt::format(
+                "the basis that a message carries is damaged: {}", problem));
+        }
         set_basis(std::move(basis));
     }
 
     void set_basis(BasisBits basis) {
         basis_ = std::move(basis);
+        bits_ = is_graded() ? read_bits(basis_, kept_)
+                            : std::vector<std::uint8_t>();
         const auto plain = Kokkos::create_mirror_view(basis_device_);
         const auto v = Kokkos::create_mirror_view(to_coefficients_);
         const auto v_transposed = Kokkos::create_mirror_view(to_numbers_);
         const std::uint64_t width = detail::whole_lanes(kept_);
         const std::uint64_t height = detail::whole_lanes(shape_.columns);
+        for (std::uint64_t i = 0; i < basis_.size(); ++i) {
+            plain(i) = detail::float_of_f16(basis_[i]);
+        }
         for (std::uint64_t c = 0; c < shape_.columns; ++c) {
             for (std::uint64_t j = 0; j < kept_; ++j) {
-                const float number =
-                    detail::float_of_f16(basis_[c * kept_ + j]);
-                plain(c * kept_ + j) = number;
+                const float number = plain(c * kept_ + j);
                 v(c * width + j) = number;
                 v_transposed(j * height + c) = number;
             }
@@ -265,10 +412,9 @@ private:
             shape_.rows,
             kept_,
             shape_.columns};
-        Kokkos::parallel_for("FusionLLM::Subspace::find_coefficients",
-                             Policy(execution_, 0, product.num_items()),
-                             product);
-        execution_.fence();
+        run("FusionLLM::Subspace::find_coefficients",
+            product.num_items(),
+            product);
     }
 
     //! X' = C V^T
@@ -284,10 +430,7 @@ private:
             shape_.rows,
             shape_.columns,
             kept_};
-        Kokkos::parallel_for("FusionLLM::Subspace::find_numbers",
-                             Policy(execution_, 0, product.num_items()),
-                             product);
-        execution_.fence();
+        run("FusionLLM::Subspace::find_numbers", product.num_items(), product);
     }
 };
 

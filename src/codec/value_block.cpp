@@ -303,9 +303,10 @@ void encode_values(ValueFormat format,
             return encode_tiles<2>(
                 format, rounding, random_key, values, block, space);
         case ValueFormat::native:
+        case ValueFormat::graded:
             break;
     }
-    throw ContractError("the bytes of a tensor are not encoded");
+    throw ContractError("native and graded values are no block");
 }
 
 void decode_values(ValueFormat format,
@@ -329,9 +330,10 @@ void decode_values(ValueFormat format,
         case ValueFormat::int2:
             return decode_tiles<2>(format, block, values, space);
         case ValueFormat::native:
+        case ValueFormat::graded:
             break;
     }
-    throw ContractError("the bytes of a tensor are not decoded");
+    throw ContractError("native and graded values are no block");
 }
 
 }  // namespace fusionllm

@@ -29,6 +29,8 @@ double number_error(const ValueChoice& values) {
         case ValueFormat::int2:
             error = 0.42;
             break;
+        case ValueFormat::graded:  // in a subspace: see prior_error
+            return 0;
     }
     return values.rounding == Rounding::stochastic ? std::sqrt(2.0) * error
                                                    : error;
@@ -78,7 +80,11 @@ bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
                : has_scales(values(choice).format) ? CodecId::quantised
                                                    : CodecId::dense;
     };
-    return kind(a) == kind(b) && a.selection == b.selection;
+    const auto is_graded = [&](const CodecChoice& choice) {
+        return values(choice).format == ValueFormat::graded;
+    };
+    return kind(a) == kind(b) && a.selection == b.selection &&
+           is_graded(a) == is_graded(b);
 }
 
 }  // namespace
@@ -86,6 +92,10 @@ bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
 double prior_error(const CodecChoice& choice, Direction direction) {
     const double error = number_error(
         direction == Direction::forward ? choice.forward : choice.backward);
+    if (direction == Direction::forward &&
+        choice.forward.format == ValueFormat::graded) {
+        return std::min(1.0, 0.013 * std::pow(choice.element_ratio, 1.1));
+    }
     const double kept = kept_squares(choice);
     return std::sqrt(1 - kept + kept * error * error);
 }

@@ -16,7 +16,7 @@ constexpr std::string_view feedback_suffix = "+feedback";
 
 const std::vector<std::string>& value_names() {
     static const std::vector<std::string> names = {
-        "fp32", "bf16", "fp16", "int8", "int4", "int3", "int2"};
+        "fp32", "bf16", "fp16", "int8", "int4", "int3", "int2", "graded"};
     return names;
 }
 
@@ -66,9 +66,22 @@ void parse_both(std::string_view whole,
                 CodecChoice& choice) {
     const std::size_t slash = text.find('/');
     choice.forward = parse_values(whole, text.substr(0, slash));
-    choice.backward = slash == std::string_view::npos
-                          ? choice.forward
-                          : parse_values(whole, text.substr(slash + 1));
+    const bool is_graded = choice.forward.format == ValueFormat::graded;
+    FUSIONLLM_VALIDATE(!is_graded || choice.id == CodecId::subspace,
+                       "codec '{}': graded numbers are those of a subspace; "
+                       "write subspace(RATIO,graded)",
+                       whole);
+    if (slash != std::string_view::npos) {
+        choice.backward = parse_values(whole, text.substr(slash + 1));
+    } else if (is_graded) {
+        choice.backward = {ValueFormat::int4, Rounding::stochastic};
+    } else {
+        choice.backward = choice.forward;
+    }
+    FUSIONLLM_VALIDATE(choice.backward.format != ValueFormat::graded,
+                       "codec '{}': gradients cannot be graded, for the bits "
+                       "follow the activations; write graded/int4s",
+                       whole);
 }
 
 double parse_ratio(std::string_view whole, std::string_view text) {

@@ -22,7 +22,7 @@ constexpr std::uint64_t bytes_of_bits(std::uint64_t bits) {
 
 bool is_known(const CodecSpec& spec) {
     return spec.id <= CodecId::paper_top_k &&
-           spec.values <= ValueFormat::int2 &&
+           spec.values <= ValueFormat::graded &&
            spec.rounding <= Rounding::stochastic &&
            spec.selection <= Selection::row;
 }
@@ -93,11 +93,13 @@ std::string find_spec_problem(const CodecSpec& spec, const MatrixShape& shape) {
     if (spec.rounding == Rounding::stochastic && !has_scales(spec.values)) {
         return "it rounds stochastically, but not to integers";
     }
-    bool fits = spec.values != ValueFormat::native;
+    bool fits =
+        spec.values != ValueFormat::native &&
+        (spec.values != ValueFormat::graded || spec.id == CodecId::subspace);
     if (spec.id == CodecId::dense) {
         fits = !has_scales(spec.values);
     } else if (spec.id == CodecId::quantised) {
-        fits = has_scales(spec.values);
+        fits &= has_scales(spec.values);
     } else if (spec.id == CodecId::paper_top_k) {
         fits = spec.values == ValueFormat::f32 &&
                spec.selection == Selection::tensor;
@@ -118,6 +120,7 @@ int value_bits(ValueFormat format) {
         case ValueFormat::int8:
             return 8;
         case ValueFormat::int4:
+        case ValueFormat::graded:
             return 4;
         case ValueFormat::int3:
             return 3;
@@ -142,6 +145,56 @@ std::size_t value_block_bytes(ValueFormat format, std::uint64_t num_values) {
     return scale_bytes(format, num_values) +
            bytes_of_bits(num_values *
                          static_cast<std::uint64_t>(value_bits(format)));
+}
+
+std::size_t row_exponent_bytes(ValueFormat format, std::uint64_t rows) {
+    return has_scales(format) ? whole_words(rows) : 0;
+}
+
+ValueFormat graded_format(std::uint8_t bits) {
+    switch (bits) {
+        case 8:
+            return ValueFormat::int8;
+        case 4:
+            return ValueFormat::int4;
+        case 3:
+            return ValueFormat::int3;
+        default:
+            FUSIONLLM_EXPECTS(bits == 2);
+            return ValueFormat::int2;
+    }
+}
+
+std::size_t graded_bytes(std::span<const std::uint8_t> bits,
+                         std::uint64_t rows) {
+    std::size_t bytes = 0;
+    for (const std::uint8_t b : bits) {
+        bytes += b == 0 ? 0 : value_block_bytes(graded_format(b), rows);
+    }
+    return bytes;
+}
+
+std::string find_bits_problem(std::span<const std::uint8_t> bits,
+                              std::uint64_t rows) {
+    for (std::size_t j = 0; j < bits.size(); ++j) {
+        const std::uint8_t b = bits[j];
+        if (b != 0 && b != 2 && b != 3 && b != 4 && b != 8) {
+            return fmt::format("vector {} has {} bits", j, b);
+        }
+    }
+    const std::size_t bytes = graded_bytes(bits, rows);
+    const std::size_t most =
+        bits.size() * value_block_bytes(ValueFormat::graded, rows);
+    return bytes <= most ? ""
+                         : fmt::format(
+                               "its vectors take {} bytes, more than "
+                               "the {} of the message",
+                               bytes,
+                               most);
+}
+
+std::uint64_t basis_rows(const CodecSpec& spec, const MatrixShape& shape) {
+    return shape.columns + (spec.values == ValueFormat::graded ? 1 : 0);
 }
 
 IndexLayout index_layout(std::uint64_t num_elements, std::uint64_t num_kept) {
@@ -178,9 +231,9 @@ std::size_t payload_bytes(const CodecSpec& spec, const MatrixShape& shape) {
             const std::uint64_t basis =
                 spec.carries_basis
                     ? value_block_bytes(ValueFormat::f16,
-                                        shape.columns * spec.kept)
+                                        basis_rows(spec, shape) * spec.kept)
                     : 0;
-            return basis +
+            return basis + row_exponent_bytes(spec.values, shape.rows) +
                    spec.kept * value_block_bytes(spec.values, shape.rows);
         }
         case CodecId::paper_top_k:
@@ -207,6 +260,8 @@ std::string to_text(ValueFormat format) {
             return "int3";
         case ValueFormat::int2:
             return "int2";
+        case ValueFormat::graded:
+            return "graded";
     }
     return fmt::format("format {}", static_cast<int>(format));
 }

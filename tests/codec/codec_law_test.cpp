@@ -197,8 +197,9 @@ TEST_P(CodecLaw, keeps_a_basis_at_both_ends_and_residuals_where_it_encodes) {
     std::vector<std::string> before;
     std::vector<std::string> after;
     if (choice.id == CodecId::subspace) {
-        before.push_back(fmt::format("basis f32[70,{}]",
-                                     resolve(choice, shape).forward.kept));
+        const CodecSpec spec = resolve(choice, shape).forward;
+        before.push_back(fmt::format(
+            "basis f32[{},{}]", basis_rows(spec, shape), spec.kept));
         after = before;
     }
     if (choice.has_feedback) {
@@ -347,6 +348,8 @@ INSTANTIATE_TEST_SUITE_P(All,
                                          "subspace(8,int4)",
                                          "subspace(3,int8/int3s)",
                                          "subspace(1,fp32)",
+                                         "subspace(1,graded/int3s)",
+                                         "subspace(8,graded/int4s)",
                                          "paper(3.2)",
                                          "int2+feedback",
                                          "int4/int3s+feedback",

@@ -291,21 +291,59 @@ TEST(SubspaceCodec, sends_a_block_of_values_for_each_vector) {
     const Bytes payload = fence.pass(Direction::backward, x, key).payload;
 
     const std::size_t bytes = value_block_bytes(ValueFormat::int4, shape.rows);
-    ASSERT_EQ(payload.size(), 4 * bytes);
+    const std::size_t head = 304;  // a byte a row, in whole words
+    ASSERT_EQ(payload.size(), head + 4 * bytes);
+    Numbers columns(4 * shape.rows);
+    std::memcpy(columns.data(), coefficients.data(), 4 * columns.size());
+    for (std::uint64_t r = 0; r < shape.rows; ++r) {
+        float largest = 0;
+        for (std::uint64_t j = 0; j < 4; ++j) {
+            largest = std::max(largest, std::abs(columns[j * shape.rows + r]));
+        }
+        int exponent = 0;
+        std::frexp(largest, &exponent);
+        EXPECT_EQ(std::to_integer<int>(payload[r]), 128 + exponent);
+        for (std::uint64_t j = 0; j < 4; ++j) {
+            float& number = columns[j * shape.rows + r];
+            number = std::ldexp(number, -exponent);
+        }
+    }
     for (std::uint64_t j = 0; j < 4; ++j) {
-        Numbers column(shape.rows);
-        std::memcpy(
-            column.data(), &coefficients[j * 4 * shape.rows], 4 * shape.rows);
         Bytes block(bytes);
         encode_values(ValueFormat::int4,
                       Rounding::stochastic,
                       derive_key(99, j),
-                      column,
+                      std::span(columns).subspan(j * shape.rows, shape.rows),
                       block,
                       MemorySpace::host);
         EXPECT_TRUE(std::ranges::equal(
-            block, std::span(payload).subspan(j * bytes, bytes)))
+            block, std::span(payload).subspan(head + j * bytes, bytes)))
             << j;
+    }
+}
+
+TEST(SubspaceCodec, small_rows_have_no_more_error_than_large_ones) {
+    const MatrixShape shape{128, 64};
+    Fence fence("subspace(1,int4s)", shape);
+    Numbers x = make_numbers(shape, 4, geometric);
+    for (std::uint64_t r = 0; r < shape.rows; ++r) {
+        for (std::uint64_t c = 0; c < shape.columns; ++c) {
+            x[r * shape.columns + c] *=
+                std::pow(10.0f, -static_cast<float>(r % 8));
+        }
+    }
+
+    const Numbers decoded = fence.forward(x).decoded;
+
+    for (std::uint64_t r = 0; r < shape.rows; ++r) {
+        double lost = 0;
+        double all = 0;
+        for (std::uint64_t c = 0; c < shape.columns; ++c) {
+            const std::uint64_t i = r * shape.columns + c;
+            lost += std::pow(double{x[i]} - decoded[i], 2);
+            all += std::pow(x[i], 2);
+        }
+        EXPECT_LT(std::sqrt(lost / all), 0.5) << r;
     }
 }
 
@@ -498,6 +536,55 @@ TEST(SubspaceCodec, refuses_a_basis_where_none_may_come) {
                      Direction::forward, {}, message.spec, damaged, numbers),
                  Error);
     EXPECT_EQ(basis_of(*fence.after), basis);
+}
+
+TEST(SubspaceCodec, graded_values_have_less_error_in_as_many_bytes) {
+    const MatrixShape shape{256, 64};
+    const Numbers x = make_numbers(shape, 1, geometric);
+    const auto error = [&](const char* text, std::size_t& bytes) {
+        Fence fence(text, shape);
+        const Message first = fence.forward(x);
+        const Message message = fence.forward(x);
+        bytes = message.payload.size();
+        EXPECT_EQ(first.decoded, message.decoded);
+        double lost = 0;
+        double all = 0;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            lost += std::pow(double{x[i]} - message.decoded[i], 2);
+            all += std::pow(x[i], 2);
+        }
+        return std::sqrt(lost / all);
+    };
+    std::size_t int4_bytes = 0;
+    std::size_t graded_bytes = 0;
+
+    const double int4 = error("subspace(1.1,int4)", int4_bytes);
+    const double graded = error("subspace(1.1,graded)", graded_bytes);
+
+    EXPECT_EQ(graded_bytes, int4_bytes);
+    EXPECT_NEAR(int4, 0.12, 0.03);
+    EXPECT_LT(graded, int4 / 3);
+}
+
+TEST(SubspaceCodec, refuses_bits_that_are_none) {
+    const MatrixShape shape{128, 64};
+    Fence fence("subspace(8,graded)", shape);
+    fence.forward(make_numbers(shape, 1, geometric));
+    const CodecState good = fence.before->state().front();
+    ASSERT_EQ(good.tensor.type.sizes, (std::vector<std::int64_t>{65, 8}));
+    const auto set = [&](float bits) {
+        CodecState state = good;
+        for (std::size_t j = 0; j < 8; ++j) {
+            std::memcpy(&state.tensor.bytes[4 * (64 * 8 + j)], &bits, 4);
+        }
+        fence.after->set_state({state});
+    };
+
+    for (const float bits : {1.0f, -2.0f, 2.5f, 5.0f, 8.0f, 300.0f}) {
+        EXPECT_THROW(set(bits), InputError) << bits;
+    }
+    set(4.0f);
+    set(0.0f);
 }
 
 TEST(SubspaceCodec, refuses_a_basis_that_is_none) {

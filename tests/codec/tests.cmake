@@ -1,6 +1,7 @@
 fusionllm_add_test(codec/dropout_mask_test.cpp)
 fusionllm_add_test(codec/value_block_test.cpp)
 fusionllm_add_test(codec/subspace_codec_test.cpp)
+fusionllm_add_test(codec/graded_bits_test.cpp)
 fusionllm_add_test(codec/quantised_codec_test.cpp)
 fusionllm_add_test(codec/make_codec_test.cpp)
 fusionllm_add_test(codec/error_feedback_test.cpp)

@@ -153,7 +153,8 @@ std::vector<Subject> make_subjects(Dice& dice) {
                                "top_k(1,bf16)",
                                "top_k(8,int4)+feedback",
                                "paper(7)",
-                               "subspace(16,int4)"}) {
+                               "subspace(16,int4)",
+                               "subspace(3,graded)"}) {
         for (const auto& sizes : {std::vector<std::int64_t>{8, 65},
                                   std::vector<std::int64_t>{3, 5, 7, 11},
                                   std::vector<std::int64_t>{2, 1, 128},

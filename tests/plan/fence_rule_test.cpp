@@ -142,9 +142,28 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
     EXPECT_EQ(texts[0], "fp32");
     EXPECT_EQ(texts[1], "bf16");
     EXPECT_EQ(texts[2], "int8");
-    EXPECT_EQ(texts[3], "int4/int4s");
-    EXPECT_TRUE(texts[4].starts_with("top_k_row(")) << texts[4];
-    EXPECT_TRUE(texts[5].starts_with("subspace(")) << texts[5];
+    EXPECT_EQ(texts[3], "subspace(1.41,graded/int4s)");
+    EXPECT_EQ(texts[4], "subspace(2.38,graded/int4s)");
+    EXPECT_EQ(texts[5], "subspace(13.5,graded/int4s)");
+}
+
+TEST(FenceRuleTest, adaptive_follows_the_errors_that_were_measured) {
+    FenceCase step(2);
+    step.set_dense_s(0, 36);
+    const CostModel model = step.model();
+    // Nothing to gain from components that are all alike.
+    const ErrorTable errors({{1,
+                              model.values_at(1)[0].value,
+                              Direction::forward,
+                              parse_codec_choice("subspace(2,graded)", 1),
+                              0.7}});
+
+    const auto fences = choose_fences(
+        model, step.placement(), interleaved, rule("adaptive"), errors);
+
+    ASSERT_EQ(fences.size(), 1u);
+    EXPECT_TRUE(to_text(fences[0].codec).starts_with("top_k_row("))
+        << to_text(fences[0].codec);
 }
 
 TEST(FenceRuleTest, adaptive_compresses_only_the_slow_direction) {
@@ -248,7 +267,7 @@ TEST(FenceRuleTest, latency_counts_where_it_is_waited_for) {
         step.placement(), {Objective::interleaved, LinkTime::whole, 8}, {}, {});
     ASSERT_EQ(fences.size(), 1u);
     // 0.5 s are left for 2 s.
-    EXPECT_EQ(to_text(fences[0].codec), "int4/fp32");
+    EXPECT_EQ(to_text(fences[0].codec), "subspace(1,graded/int4s)");
 }
 
 TEST(FenceRuleTest, links_that_share_a_line_share_its_bandwidth) {
@@ -265,7 +284,9 @@ TEST(FenceRuleTest, links_that_share_a_line_share_its_bandwidth) {
     // In sweeps 1 s for two messages of 3 s forward, or one; 2 s backward.
     EXPECT_EQ(
         codecs(step, rule("adaptive"), {Objective::sweeps, LinkTime::busy, 8}),
-        (Texts{"int4/int8", "int8/bf16", "int4/int8"}));
+        (Texts{"subspace(1,graded/int4s)",
+               "int8/bf16",
+               "subspace(1,graded/int4s)"}));
 }
 
 TEST(FenceRuleTest, encoding_counts_for_the_stages) {
@@ -348,9 +369,10 @@ TEST(FenceRuleTest, a_codec_in_use_stays_while_it_nearly_fits) {
     EXPECT_EQ(choose(6.8, "bf16"), "int8");
     // A milder one is taken when it has clearly less error.
     EXPECT_EQ(choose(2.9, "bf16"), "fp32");
-    const char* near = "top_k_row(2.38,int4/int4s)";
+    const char* near = "subspace(2,graded/int4s)";
     EXPECT_EQ(choose(29, near), near);
-    EXPECT_EQ(choose(29, "top_k_row(8,int4/int4s)"), "top_k_row(2,int4/int4s)");
+    EXPECT_EQ(choose(29, "top_k_row(2,int4/int4s)"),
+              "subspace(1.68,graded/int4s)");
 }
 
 TEST(FenceRuleTest, measured_errors_change_the_choice) {

@@ -17,6 +17,7 @@ TEST(CodecChoice, text_comes_back_as_it_was) {
                              "top_k(12.5,fp16/int3s)",
                              "top_k_row(32,int8)",
                              "subspace(16,int4)",
+                             "subspace(16,graded/int3s)",
                              "paper(3.2)",
                              "top_k(10,int4)+feedback"}) {
         EXPECT_EQ(to_text(parse_codec_choice(text, 1)), text);
@@ -27,6 +28,8 @@ TEST(CodecChoice, leaves_out_what_is_usual) {
     EXPECT_EQ(to_text(parse_codec_choice("top_k", 50)), "top_k(50,int4)");
     EXPECT_EQ(to_text(parse_codec_choice("subspace(8)", 50)),
               "subspace(8,int4)");
+    EXPECT_EQ(to_text(parse_codec_choice("subspace(8,graded)", 50)),
+              "subspace(8,graded/int4s)");
     EXPECT_EQ(to_text(parse_codec_choice("paper", 300)), "paper(300)");
 }
 
@@ -41,6 +44,10 @@ TEST(CodecChoice, refuses_what_is_no_codec) {
                              "top_k(x,int4)",
                              "top_k(10,int7)",
                              "paper(3,int4)",
+                             "graded",
+                             "int4/graded",
+                             "top_k(8,graded)",
+                             "subspace(8,int4/graded)",
                              "subspace(-1)"}) {
         EXPECT_THROW(parse_codec_choice(text, 1), InputError) << text;
     }

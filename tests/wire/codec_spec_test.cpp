@@ -59,9 +59,14 @@ TEST(PayloadBytes, are_those_of_the_parts) {
     spec.id = CodecId::subspace;
     spec.kept = 4;
     spec.values = ValueFormat::int4;
-    EXPECT_EQ(payload_bytes(spec, shape), 4U * (8 + 8));
+    // A byte for each of 10 rows, in whole words.
+    EXPECT_EQ(payload_bytes(spec, shape), 16 + 4U * (8 + 8));
     spec.carries_basis = true;
-    EXPECT_EQ(payload_bytes(spec, shape), 100U * 4 * 2 + 4U * (8 + 8));
+    EXPECT_EQ(payload_bytes(spec, shape), 100U * 4 * 2 + 16 + 4U * (8 + 8));
+    spec.values = ValueFormat::graded;
+    EXPECT_EQ(payload_bytes(spec, shape), 101U * 4 * 2 + 16 + 4U * (8 + 8));
+    spec.values = ValueFormat::f32;
+    EXPECT_EQ(payload_bytes(spec, shape), 100U * 4 * 2 + 4U * 40);
 
     spec = {};
     spec.id = CodecId::paper_top_k;

@@ -22,6 +22,8 @@ namespace fusionllm {
  *     int2 0.42; stochastic rounding: sqrt(2) times that
  *     top_k      keeps ratio^-0.3 of the squares (a row's own: ratio^-0.25)
  *     subspace   keeps 0.75 ratio^-0.12 of the squares
+ *     subspace with graded values: 0.013 ratio^1.1 in all, as on activations of
+ *     a small GPT
  *
  * What is kept has the error of its numbers besides.
  */

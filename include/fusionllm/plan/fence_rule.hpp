@@ -72,8 +72,8 @@ struct CutOption {
  *
  * Candidates of `bottleneck`: a ratio every 1%. Of `adaptive`, by error: all
  * pairs of fp32, bf16, int8 and int4 forward and fp32, bf16, int8, int4s and
- * int3s backward, and a top-k and a subspace with int4/int4s every 19% of the
- * ratio; the top-k is that of every row.
+ * int3s backward, and every 19% of the ratio a top-k of every row with
+ * int4/int4s and a subspace with graded values.
  *
  * Ours, but for `paper`: r_link = max(1, 3 r R_link / max R) with R the dense
  * transfer of both directions, latency included.

@@ -24,6 +24,8 @@ struct ValueChoice {
  *     top_k(100,int4)     1 of 100 elements, a mask that both ways share
  *     top_k_row(100,int4/int3s)   the same of every row
  *     subspace(16,int4)   1 of 16 principal components
+ *     subspace(16,graded)   the same bytes, more bits for larger components;
+ *                         backward int4s unless it is said: graded/int3s
  *     paper(3.2)          top-k with i64 indices and f32 values, both ways
  *     ...+feedback        with error feedback
  */

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "fusionllm/util/tensor_type.hpp"
@@ -28,6 +29,9 @@ enum class ValueFormat : std::uint8_t {
     int4 = 5,
     int3 = 6,
     int2 = 7,
+    //! As many bytes as int4, but more bits for the vectors of a subspace that
+    //! hold more of the squares; forward only.
+    graded = 8,
 };
 
 //! How integers are rounded; stochastic is unbiased, and exactly repeatable.
@@ -103,7 +107,9 @@ std::string find_spec_problem(const CodecSpec& spec, const MatrixShape& shape);
  *     top_k        I(n, kept) + V(kept)
  *     masked       V(kept)
  *     subspace     [columns * kept * 2, the basis as f16, row by row of a
- *                  column] + kept * V(rows)
+ *                  column; with graded values a last row: the bits of each
+ *                  vector] + [a byte for each row, rounded up to whole 8 bytes,
+ *                  if values have scales] + kept * V(rows)
  *     paper_top_k  8 kept + 4 kept, rounded up to whole 8 bytes
  */
 std::size_t payload_bytes(const CodecSpec& spec, const MatrixShape& shape);
@@ -114,11 +120,29 @@ std::size_t payload_bytes(const CodecSpec& spec, const MatrixShape& shape);
  *     f32, bf16, f16   the values
  *     b bits           a bf16 scale for each 128 values, then b bits each, the
  *                      first in the lowest bits of the first byte
+ *     graded           counted as 4 bits; see `graded_bytes`
  */
 std::size_t value_block_bytes(ValueFormat format, std::uint64_t num_values);
+//! Of the basis that a subspace's message carries: columns, and the bits of
+//! graded values.
+std::uint64_t basis_rows(const CodecSpec& spec, const MatrixShape& shape);
+//! Of the powers of two that the rows of a subspace's coefficients have been
+//! divided by, so that small rows keep their digits; 0 for formats without
+//! scales.
+std::size_t row_exponent_bytes(ValueFormat format, std::uint64_t rows);
+//! The blocks of vectors with these bits (8, 4, 3, 2, or 0: none is sent), one
+//! after the other; at most as long as the same number of int4 blocks.
+std::size_t graded_bytes(std::span<const std::uint8_t> bits,
+                         std::uint64_t rows);
+//! Of a vector with 8, 4, 3 or 2 bits.
+ValueFormat graded_format(std::uint8_t bits);
+//! Why no message can have vectors of these bits, as half a sentence; "" if one
+//! can.
+std::string find_bits_problem(std::span<const std::uint8_t> bits,
+                              std::uint64_t rows);
 //! Of its scales alone; 0 for formats without.
 std::size_t scale_bytes(ValueFormat format, std::uint64_t num_values);
-//! 32, 16, 8, 4, 3 or 2
+//! 32, 16, 8, 4, 3 or 2; of graded ones on average
 int value_bits(ValueFormat format);
 bool has_scales(ValueFormat format);
 
