@@ -12,9 +12,8 @@ std::vector<std::pair<std::string, TensorType>> codec_state_types(
     std::vector<std::pair<std::string, TensorType>> types;
     const bool is_forward = direction == Direction::forward;
     if (choice.id == CodecId::subspace && is_forward) {
-        types.emplace_back(
-            "basis",
-            matrix(shape.columns, resolve(choice, shape).forward.kept));
+        const CodecSpec spec = resolve(choice, shape).forward;
+        types.emplace_back("basis", matrix(basis_rows(spec, shape), spec.kept));
     }
     if (choice.has_feedback) {
         types.emplace_back(

@@ -20,11 +20,7 @@
 namespace fusionllm {
 namespace {
 
-CodecSpec dense_f32() {
-    CodecSpec spec;
-    spec.values = ValueFormat::f32;
-    return spec;
-}
+constexpr CodecSpec dense_f32{.values = ValueFormat::f32};
 
 template <class Execution>
 class SubspaceCodec final : public Codec {
@@ -52,7 +48,7 @@ public:
     CodecSpec spec(Direction direction, const CodecKey& key) const override {
         const bool is_training = key.use == CodecKey::Use::training;
         if (!is_training && basis_.empty()) {
-            return dense_f32();
+            return dense_f32;
         }
         CodecSpec spec = specs_.of(direction);
         spec.carries_basis = direction == Direction::forward && is_training &&
@@ -267,22 +263,20 @@ private:
     }
 
     void divide_rows() {
-        run("FusionLLM::Subspace::divide_rows",
-            shape_.rows,
+        Kokkos::parallel_for(
+            "FusionLLM::Subspace::divide_rows",
+            Policy(execution_, 0, shape_.rows),
             detail::DivideRow{
                 coefficients_.data(), exponents_.data(), shape_.rows, kept_});
+        execution_.fence();
     }
 
     void multiply_rows() {
-        run("FusionLLM::Subspace::multiply_rows",
-            shape_.rows,
+        Kokkos::parallel_for(
+            "FusionLLM::Subspace::multiply_rows",
+            Policy(execution_, 0, shape_.rows),
             detail::MultiplyRow{
                 coefficients_.data(), exponents_.data(), shape_.rows, kept_});
-    }
-
-    template <class Kernel>
-    void run(const char* name, std::uint64_t items, const Kernel& kernel) {
-        Kokkos::parallel_for(name, Policy(execution_, 0, items), kernel);
         execution_.fence();
     }
 
@@ -322,9 +316,11 @@ private:
     //! Of the coefficients of each vector.
     std::vector<double> sum_squares() {
         const View<double> sums("FusionLLM::Subspace::squares", kept_);
-        run("FusionLLM::Subspace::sum_squares",
-            kept_,
+        Kokkos::parallel_for(
+            "FusionLLM::Subspace::sum_squares",
+            Policy(execution_, 0, kept_),
             detail::SumSquares{coefficients_.data(), sums.data(), shape_.rows});
+        execution_.fence();
         const auto host =
             Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), sums);
         return {host.data(), host.data() + kept_};
@@ -344,7 +340,7 @@ private:
                        const CodecSpec& came) const {
         const bool is_training = key.use == CodecKey::Use::training;
         if (!is_training && came.id == CodecId::dense) {
-            return dense_f32();
+            return dense_f32;
         }
         CodecSpec spec = specs_.of(direction);
         spec.carries_basis = came.carries_basis && is_training &&
@@ -412,9 +408,10 @@ private:
             shape_.rows,
             kept_,
             shape_.columns};
-        run("FusionLLM::Subspace::find_coefficients",
-            product.num_items(),
-            product);
+        Kokkos::parallel_for("FusionLLM::Subspace::find_coefficients",
+                             Policy(execution_, 0, product.num_items()),
+                             product);
+        execution_.fence();
     }
 
     //! X' = C V^T
@@ -430,7 +427,10 @@ private:
             shape_.rows,
             shape_.columns,
             kept_};
-        run("FusionLLM::Subspace::find_numbers", product.num_items(), product);
+        Kokkos::parallel_for("FusionLLM::Subspace::find_numbers",
+                             Policy(execution_, 0, product.num_items()),
+                             product);
+        execution_.fence();
     }
 };
 

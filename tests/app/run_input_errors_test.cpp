@@ -209,7 +209,8 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
          "warmup_steps = 6: the cosine ends at that step"},
         {synthetic + "[compression]\nrule = 'uniform'\ncodec = 'int5'",
          "inputs/x.toml:4: 'codec' in [compression]: there is no codec 'int5' "
-         "(known: fp32, bf16, fp16, int8, int4, int3, int2, top_k, top_k_row, "
+         "(known: fp32, bf16, fp16, int8, int4, int3, int2, graded, top_k, "
+         "top_k_row, "
          "subspace, paper; e.g. int4/int3s, top_k(100,int4), "
          "subspace(16,int4)); did you mean 'int8'?"},
         {synthetic + "[compression]\nrule = 'paper'\ncodec = 'int4'",

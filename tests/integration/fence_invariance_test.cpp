@@ -100,6 +100,7 @@ INSTANTIATE_TEST_SUITE_P(Codecs,
                                          "top_k(3,fp32)",
                                          "top_k_row(8,int8/int4s)",
                                          "subspace(4,int4)",
+                                         "subspace(2,graded)",
                                          "paper(10)",
                                          "top_k(10,int4)+feedback"),
                          [](const auto& info) {

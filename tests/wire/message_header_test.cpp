@@ -172,7 +172,7 @@ TEST(MessageHeader, says_why_a_message_is_refused) {
           Case{10, 2, "is for f32"},
           Case{10, 1, "no tensor, but it has sizes"},
           Case{28, 1, "is for f32"},
-          Case{28, 8, "value format 8 is unknown"},
+          Case{28, 9, "value format 9 is unknown"},
           Case{29, 2, "rounding 2 is unknown"},
           Case{30, 2, "selection 2 is unknown"},
           Case{31, 1, "shall be zero"},
