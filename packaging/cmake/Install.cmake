@@ -4,6 +4,8 @@ include(GNUInstallDirs)
 
 set_target_properties(fusionllm PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS fusionllm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(PROGRAMS src/tools/fusionllm-export-model
+  DESTINATION ${CMAKE_INSTALL_BINDIR})
 if(TARGET fusionllm-netlab-delay)
   install(TARGETS fusionllm-netlab-delay
     RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

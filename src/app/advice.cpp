@@ -41,7 +41,8 @@ std::vector<Change> changes_of(const RunInput& input) {
     }
     for (const std::int64_t number :
          {2 * input.micro_batches, input.micro_batches / 2}) {
-        if (number > 0 && input.train.batch % number == 0) {
+        if (number > 0 && input.train.batch % number == 0 &&
+            !is_model_file(input.model_kind)) {
             changes.push_back(
                 {fmt::format("train.micro_batches={}", number),
                  [number](RunInput& other) { other.micro_batches = number; }});
@@ -63,12 +64,13 @@ struct Trial {
 };
 
 Trial try_change(RunInput other,
+                 const ModelSource& source,
                  const Change& change,
                  std::optional<int> num_ranks) {
     Trial trial;
     change.apply(other);
     try {
-        const Job job = make_job(other, num_ranks);
+        const Job job = make_job(other, source, num_ranks);
         trial.is_too_large =
             static_cast<double>(job.graph.ops().size()) *
                 static_cast<double>(job.topology.devices.size()) >
@@ -94,6 +96,7 @@ std::string promise(const std::string& setting,
 }  // namespace
 
 std::string advise(const RunInput& input,
+                   const ModelSource& source,
                    std::optional<int> num_ranks,
                    double step_s) {
     double best_s = step_s * (1 - least_gain);
@@ -101,7 +104,7 @@ std::string advise(const RunInput& input,
     std::string tried;
     for (const Change& change : changes_of(input)) {
         tried += (tried.empty() ? "" : ", ") + change.setting;
-        const Trial trial = try_change(input, change, num_ranks);
+        const Trial trial = try_change(input, source, change, num_ranks);
         if (trial.is_too_large) {
             return "none: so large a plan is not made several times";
         }
@@ -110,11 +113,15 @@ std::string advise(const RunInput& input,
             best = change.setting;
         }
     }
+    if (tried.empty()) {
+        return "none: there is nothing to change";
+    }
     return best.empty() ? fmt::format("none: no gain from {}", tried)
                         : promise(best, best_s, step_s);
 }
 
 std::string advise_compression(const RunInput& input,
+                               const ModelSource& source,
                                std::optional<int> num_ranks,
                                double step_s) {
     if (input.compression.options.rule != "none" || !input.plan.file.empty()) {
@@ -123,7 +130,7 @@ std::string advise_compression(const RunInput& input,
     const Change change{"compression.rule=adaptive", [](RunInput& other) {
                             other.compression.options.rule = "adaptive";
                         }};
-    const Trial trial = try_change(input, change, num_ranks);
+    const Trial trial = try_change(input, source, change, num_ranks);
     return trial.step_s < step_s * (1 - least_gain)
                ? promise(change.setting, trial.step_s, step_s) +
                      "; it changes what is trained"

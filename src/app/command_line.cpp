@@ -52,6 +52,8 @@ struct CommandLine {
     GenerateArguments generate;
     CalibrateArguments calibrate;
     TokenizeArguments tokenize;
+    ImportArguments import_model;
+    ExportArguments export_model;
     int np = 0;
     std::function<int(int&, char**&)> run;
 
@@ -88,6 +90,8 @@ struct CommandLine {
         add_generate();
         add_calibrate();
         add_tokenize();
+        add_import();
+        add_export();
         CLI::App* command =
             app.add_subcommand("validate", "check an input file; run nothing");
         add_input(*command, validate);
@@ -239,6 +243,48 @@ struct CommandLine {
             "put <|endoftext|> behind every file");
         command->callback(
             [this] { run_once([this] { return run_tokenize(tokenize); }); });
+    }
+
+    void add_import() {
+        CLI::App* command = app.add_subcommand(
+            "import", "turn a model of PyTorch into a model file");
+        command
+            ->add_option("MODEL", import_model.model, "what PyTorch exported")
+            ->required();
+        command
+            ->add_option("-o,--output",
+                         import_model.output,
+                         "write the model file here (.h5)")
+            ->required()
+            ->type_name("FILE");
+        command->callback(
+            [this] { run_once([this] { return run_import(import_model); }); });
+    }
+
+    void add_export() {
+        CLI::App* command = app.add_subcommand(
+            "export", "write the weights of a checkpoint for PyTorch");
+        command
+            ->add_option("CHECKPOINT",
+                         export_model.checkpoint,
+                         "OUTPUT/checkpoints/step-N, or OUTPUT for its newest")
+            ->required();
+        command
+            ->add_option("-o,--output", export_model.output, "write them here")
+            ->required()
+            ->type_name("FILE");
+        command
+            ->add_option("--format", export_model.format, "safetensors or h5")
+            ->check(CLI::IsMember({"safetensors", "h5"}))
+            ->capture_default_str();
+        command
+            ->add_option("--model",
+                         export_model.model,
+                         "the file that the run had in [model] path, if it "
+                         "is elsewhere now")
+            ->type_name("FILE");
+        command->callback(
+            [this] { run_once([this] { return run_export(export_model); }); });
     }
 };
 

@@ -58,6 +58,32 @@ std::vector<Fence> load_fences(const RunInput& input, const OpGraph& graph) {
     return plan.fences;
 }
 
+//! Of the size that a file's graph was exported with.
+std::int64_t count_micro_batches(const RunInput& input, const OpGraph& graph) {
+    const std::int64_t size = micro_batch_of(graph);
+    FUSIONLLM_VALIDATE(
+        input.train.batch % size == 0,
+        "batch = {} in [train] is not a multiple of {}, the samples of a "
+        "micro-batch that model '{}' was exported with; set it to {}, or "
+        "export the model again",
+        input.train.batch,
+        size,
+        graph.name(),
+        (input.train.batch / size + 1) * size);
+    const std::int64_t number = input.train.batch / size;
+    FUSIONLLM_VALIDATE(
+        input.micro_batches == 0 || input.micro_batches == number,
+        "micro_batches = {} in [train], but a batch of {} samples is {} of "
+        "those that model '{}' was exported with, of {}; leave micro_batches "
+        "out, or export the model again",
+        input.micro_batches,
+        input.train.batch,
+        number,
+        graph.name(),
+        size);
+    return number;
+}
+
 //! Evenly spread over all divisors, if there are many, ascending.
 std::vector<std::int64_t> some_divisors(std::int64_t number) {
     std::vector<std::int64_t> divisors;
@@ -102,9 +128,11 @@ Topology make_job_topology(const RunInput& input,
     return topology;
 }
 
-Job make_job(const RunInput& input, std::optional<int> num_ranks) {
+Job make_job(const RunInput& input,
+             const ModelSource& source,
+             std::optional<int> num_ranks) {
     Topology topology = make_job_topology(input, num_ranks);
-    OpGraph graph = make_model(input);
+    OpGraph graph = make_model(input, source);
     Workload workload = estimate_workload(graph);
     CostModel model(graph,
                     workload,
@@ -156,7 +184,13 @@ PlannedStep plan_job(const RunInput& input, const Job& job) {
     return simulate_plan(plan, job.model);
 }
 
-RunInput choose_micro_batches(RunInput input, std::optional<int> num_ranks) {
+RunInput choose_micro_batches(RunInput input,
+                              const ModelSource& source,
+                              std::optional<int> num_ranks) {
+    if (source.graph) {
+        input.micro_batches = count_micro_batches(input, *source.graph);
+        return input;
+    }
     if (input.micro_batches > 0) {
         return input;
     }
@@ -171,7 +205,8 @@ RunInput choose_micro_batches(RunInput input, std::optional<int> num_ranks) {
         input.micro_batches = number;
         try {
             const double step_s =
-                plan_job(input, make_job(input, num_ranks)).timeline.makespan_s;
+                plan_job(input, make_job(input, source, num_ranks))
+                    .timeline.makespan_s;
             if (step_s < best_s) {
                 best_s = step_s;
                 best = number;

@@ -9,6 +9,7 @@
 #include "fusionllm/sim/choose_plan.hpp"
 
 #include "app/load_data.hpp"
+#include "app/model.hpp"
 #include "app/run_input.hpp"
 
 namespace fusionllm {
@@ -25,16 +26,21 @@ struct Job {
 /*!
  * The input with its number of micro-batches chosen, if that is left open: of
  * all divisors of the batch the one whose plan promises the shortest step; of
- * the numbers in the plan's file if there is one.
+ * the numbers in the plan's file if there is one. A model that is a file has
+ * their size; throws `InputError` if [train] says otherwise.
  */
-RunInput choose_micro_batches(RunInput input, std::optional<int> num_ranks);
+RunInput choose_micro_batches(RunInput input,
+                              const ModelSource& source,
+                              std::optional<int> num_ranks);
 
 //! Devices of the input's topology, or `num_ranks` equal ones, or just one.
 Topology make_job_topology(const RunInput& input, std::optional<int> num_ranks);
 
 //! The job without a plan. Throws `InputError` when model and devices do not
 //! fit together; the number of micro-batches must have been chosen.
-Job make_job(const RunInput& input, std::optional<int> num_ranks);
+Job make_job(const RunInput& input,
+             const ModelSource& source,
+             std::optional<int> num_ranks);
 
 //! What the input asks of a plan.
 PlanRequest make_plan_request(const RunInput& input);

@@ -202,6 +202,23 @@ std::string to_json(const PlannedStep& step, const PlanReport& report) {
     return json.dump(2);
 }
 
+std::optional<StoredLosses> losses_of_metrics(const std::string& line) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    const auto number = [&](const char* key) -> std::optional<double> {
+        return json.contains(key) && json[key].is_number()
+                   ? std::optional(json[key].get<double>())
+                   : std::nullopt;
+    };
+    if (!json.is_object() || !number("step")) {
+        return std::nullopt;
+    }
+    const StoredLosses losses{json["step"].get<std::int64_t>(),
+                              number("validation_loss"),
+                              number("validation_loss_codec_off")};
+    return losses.with_codecs || losses.without_codecs ? std::optional(losses)
+                                                       : std::nullopt;
+}
+
 std::string pack_texts(const std::vector<std::string>& texts) {
     return nlohmann::json(texts).dump();
 }

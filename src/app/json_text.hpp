@@ -10,6 +10,7 @@
 #include "app/fence_change.hpp"
 #include "app/fence_table.hpp"
 #include "app/plan_report.hpp"
+#include "app/stored_run.hpp"
 
 namespace fusionllm {
 
@@ -33,6 +34,9 @@ std::optional<double> emulated_s_of_metrics(const std::string& line);
 
 //! What `fusionllm plan --json` prints; seconds and bytes.
 std::string to_json(const PlannedStep& step, const PlanReport& report);
+
+//! Step and validation losses of such a line; none if it has none.
+std::optional<StoredLosses> losses_of_metrics(const std::string& line);
 
 //! Several texts as one, and back.
 std::string pack_texts(const std::vector<std::string>& texts);

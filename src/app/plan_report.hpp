@@ -53,12 +53,14 @@ std::string describe_timeline(const PlanReport& report,
  * planning did.
  */
 std::string advise(const RunInput& input,
+                   const ModelSource& source,
                    std::optional<int> num_ranks,
                    double step_s);
 
 //! What compression would do to the step of an input without it, in the same
 //! way; "" if that is little.
 std::string advise_compression(const RunInput& input,
+                               const ModelSource& source,
                                std::optional<int> num_ranks,
                                double step_s);
 

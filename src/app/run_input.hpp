@@ -28,6 +28,18 @@ struct RunSection {
     friend bool operator==(const RunSection&, const RunSection&) = default;
 };
 
+//! [model], what is read from files.
+struct ModelFileSection {
+    std::filesystem::path path;  //!< of kinds that are a file
+    //! Of kinds that are a file: "graph", "cross_entropy" or "mse".
+    std::string loss = "graph";
+    //! First values by name (safetensors); empty: the model's own.
+    std::filesystem::path weights;
+
+    friend bool operator==(const ModelFileSection&,
+                           const ModelFileSection&) = default;
+};
+
 //! [data]
 struct DataSection {
     //! "text", "tokens", "synthetic" or "k_hop"; of images "cifar10", "idx",
@@ -104,6 +116,7 @@ struct RunInput {
     std::string model_size;
     Gpt2Options model;     //!< of kind "gpt2"
     ResnetOptions resnet;  //!< of kind "resnet"
+    ModelFileSection model_file;
     DataSection data;
     TrainOptions train;  //!< [train] and [checkpoint]; seed, output from [run]
     std::int64_t micro_batches = 4;  //!< train.micro_batches; 0: choose
@@ -118,6 +131,9 @@ struct RunInput {
 
     friend bool operator==(const RunInput&, const RunInput&) = default;
 };
+
+//! Whether a model of this kind is read from `ModelFileSection::path`.
+bool is_model_file(const std::string& kind);
 
 /*!
  * Read an input file; `overrides` are "section.key=value" from --set, in TOML

@@ -1,7 +1,7 @@
 #include "app/run_input_check.hpp"
 
 #include <algorithm>
-#include <initializer_list>
+#include <span>
 
 #include <fmt/ranges.h>
 
@@ -35,7 +35,7 @@ void check_run(const RunSection& run, const FindPlace& place) {
 template <class Options>
 void check_unused(const RunInput& input,
                   const Options& options,
-                  std::initializer_list<std::string_view> keys,
+                  std::span<const std::string_view> keys,
                   const FindPlace& place) {
     if (options == Options()) {
         return;
@@ -51,27 +51,42 @@ void check_unused(const RunInput& input,
     }
 }
 
+constexpr std::string_view gpt2_keys[] = {"layers",
+                                          "width",
+                                          "heads",
+                                          "context",
+                                          "vocabulary",
+                                          "dropout",
+                                          "tie_embeddings"};
+constexpr std::string_view resnet_keys[] = {
+    "classes", "image", "stem", "channels"};
+
 void check_resnet(const RunInput& input, const FindPlace& place) {
     FUSIONLLM_VALIDATE(!input.model_size.empty(),
                        "{}: 'size' in [model] is missing for kind = "
                        "\"resnet\"; give one of {}",
                        place("model", "size"),
                        fmt::join(resnet_sizes(), ", "));
-    check_unused(input,
-                 input.model,
-                 {"layers",
-                  "width",
-                  "heads",
-                  "context",
-                  "vocabulary",
-                  "dropout",
-                  "tie_embeddings"},
-                 place);
+    check_unused(input, input.model, gpt2_keys, place);
+}
+
+void check_model_file(const RunInput& input, const FindPlace& place) {
+    FUSIONLLM_VALIDATE(!input.model_file.path.empty(),
+                       "{}: 'path' in [model] is missing for kind = \"{}\"; "
+                       "name the file of the model",
+                       place("model", "path"),
+                       input.model_kind);
+    FUSIONLLM_VALIDATE(input.model_size.empty(),
+                       "{}: 'size' in [model] has no effect with kind = "
+                       "\"{}\"; leave it out",
+                       place("model", "size"),
+                       input.model_kind);
+    check_unused(input, input.model, gpt2_keys, place);
+    check_unused(input, input.resnet, resnet_keys, place);
 }
 
 void check_gpt2(const RunInput& input, const FindPlace& place) {
-    check_unused(
-        input, input.resnet, {"classes", "image", "stem", "channels"}, place);
+    check_unused(input, input.resnet, resnet_keys, place);
     const Gpt2Options& model = input.model;
     FUSIONLLM_VALIDATE(
         model.width % model.heads == 0,
@@ -90,6 +105,22 @@ void check_gpt2(const RunInput& input, const FindPlace& place) {
 }
 
 void check_model(const RunInput& input, const FindPlace& place) {
+    if (is_model_file(input.model_kind)) {
+        check_model_file(input, place);
+        return;
+    }
+    ModelFileSection unused;
+    unused.weights = input.model_file.weights;
+    if (!(input.model_file == unused)) {
+        for (const char* key : {"path", "loss"}) {
+            FUSIONLLM_VALIDATE(place("model", key) == place("model", ""),
+                               "{}: '{}' in [model] has no effect with kind = "
+                               "\"{}\"; leave it out",
+                               place("model", key),
+                               key,
+                               input.model_kind);
+        }
+    }
     if (input.model_kind == "resnet") {
         check_resnet(input, place);
     } else {
@@ -159,15 +190,14 @@ void check_tokenizer(const DataSection& data, const FindPlace& place) {
 void check_data(const RunInput& input, const FindPlace& place) {
     const DataSection& data = input.data;
     FUSIONLLM_VALIDATE(
-        input.model_kind == "resnet" || !is_of_images(data),
+        input.model_kind != "gpt2" || !is_of_images(data),
         "{}: kind = \"{}\" in [data] gives images, but kind = \"{}\" in "
         "[model] takes tokens; choose \"text\", or a model of images",
         place("data", "kind"),
         data.kind,
         input.model_kind);
     FUSIONLLM_VALIDATE(
-        input.model_kind == "resnet" || !reads_files(data) ||
-            !data.path.empty(),
+        input.model_kind != "gpt2" || !reads_files(data) || !data.path.empty(),
         "{}: 'path' in [data] is missing; name {}, or set kind = "
         "\"synthetic\"",
         place("data", "path"),
@@ -186,7 +216,7 @@ void check_data(const RunInput& input, const FindPlace& place) {
         place("data", "inputs"),
         data.kind);
     check_tokenizer(data, place);
-    if (input.model_kind != "resnet" && data.kind == "k_hop") {
+    if (input.model_kind == "gpt2" && data.kind == "k_hop") {
         check_k_hop(input, place);
     }
 }
@@ -299,6 +329,8 @@ void check_files(const RunInput& input, const FindPlace& place) {
     }
     check_file(data.vocabulary_file, "data", "vocabulary_file", place);
     check_file(data.merges_file, "data", "merges_file", place);
+    check_file(input.model_file.path, "model", "path", place);
+    check_file(input.model_file.weights, "model", "weights", place);
     check_file(input.plan.file, "plan", "file", place);
     check_file(input.compression.fences, "compression", "fences", place);
     check_file(

@@ -43,8 +43,19 @@ void visit_model(Input& input, Visitor& visitor) {
     visitor.section("model", "What is trained.");
     visitor.key("kind",
                 input.model_kind,
-                Choices{{"gpt2", "resnet"}},
-                "Which model: \"gpt2\" or \"resnet\".");
+                Choices{{"gpt2", "resnet", "pt2", "torchscript", "h5"}},
+                "Which model: \"gpt2\", \"resnet\", or a file: \"pt2\", "
+                "\"torchscript\", \"h5\".");
+    auto& file = input.model_file;
+    visitor.key("path", file.path, Any{}, "Of a file: where it is.");
+    visitor.key("loss",
+                file.loss,
+                Choices{{"graph", "cross_entropy", "mse"}},
+                "Of a file: \"graph\" = its own; else of its output.");
+    visitor.key("weights",
+                file.weights,
+                Any{},
+                "First values by name (safetensors); \"\" = the model's own.");
     visitor.key("size",
                 input.model_size,
                 Any{},

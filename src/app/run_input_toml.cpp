@@ -346,6 +346,10 @@ void resolve_model(RunInput& input, const Document& document) {
 
 //! Fill in what follows from other keys.
 void resolve(RunInput& input, const Document& document, const fs::path& file) {
+    if (is_model_file(input.model_kind) &&
+        document.find("train", "micro_batches") == nullptr) {
+        input.micro_batches = 0;  // the file has their size
+    }
     if (document.has_section("compression") &&
         document.find("compression", "rule") == nullptr) {
         input.compression.options.rule = "adaptive";
@@ -383,6 +387,10 @@ RunInput read_input(const std::string& text,
 }
 
 }  // namespace
+
+bool is_model_file(const std::string& kind) {
+    return kind == "pt2" || kind == "torchscript" || kind == "h5";
+}
 
 RunInput load_run_input(const fs::path& file,
                         const std::vector<std::string>& overrides) {

@@ -18,39 +18,45 @@
 namespace fusionllm {
 namespace {
 
-std::string describe_model(const RunInput& input) {
-    if (input.model_kind == "resnet") {
-        const ResnetOptions& model = input.resnet;
+std::string describe_model(const RunInput& input, const OpGraph& graph) {
+    std::int64_t parameters = 0;
+    for (const Parameter& parameter : graph.signature().parameters) {
+        parameters += num_elements(graph.value(parameter.value).type);
+    }
+    const std::string number = format_count(static_cast<double>(parameters));
+    if (is_model_file(input.model_kind)) {
         return fmt::format(
-            "resnet{}, {} channels, images of {} x {}, {} classes",
-            model.depth,
-            model.channels,
-            model.image,
-            model.image,
-            model.classes);
+            "{}, {} parameters", input.model_file.path.string(), number);
+    }
+    if (input.model_kind == "resnet") {
+        const ResnetOptions& resnet = input.resnet;
+        return fmt::format(
+            "resnet{}, {} channels, images of {} x {}, {} classes, {} "
+            "parameters",
+            resnet.depth,
+            resnet.channels,
+            resnet.image,
+            resnet.image,
+            resnet.classes,
+            number);
     }
     const Gpt2Options& model = input.model;
     return fmt::format(
-        "gpt2, {} layers, {} wide, {} heads, context {}, vocabulary {}",
+        "gpt2, {} layers, {} wide, {} heads, context {}, vocabulary {}, {} "
+        "parameters",
         model.layers,
         model.width,
         model.heads,
         model.context,
-        model.vocabulary);
+        model.vocabulary,
+        number);
 }
 
 std::string describe_settings(const RunInput& input, const Job& job) {
-    std::int64_t parameters = 0;
-    for (const Parameter& parameter : job.graph.signature().parameters) {
-        parameters += num_elements(job.graph.value(parameter.value).type);
-    }
     const std::string output = input.run.output.string();
     std::vector<std::vector<std::string>> rows{
         {"run", fmt::format("{} (seed {})", input.run.name, input.run.seed)},
-        {"model",
-         fmt::format("{}, {} parameters",
-                     describe_model(input),
-                     format_count(static_cast<double>(parameters)))},
+        {"model", describe_model(input, job.graph)},
         {"data",
          input.data.kind == "text"
              ? fmt::format("text, {} tokens", input.data.tokenizer)

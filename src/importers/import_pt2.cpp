@@ -96,38 +96,66 @@ std::optional<std::string> find_model(const ZipArchive& archive) {
     return found;
 }
 
+//! Everything of an archive but its graph.
+struct Archive {
+    std::string graph_entry;
+    Locations weights;
+    std::vector<std::string> state_dict_names;
+};
+
+void keep_names(Archive& contents) {
+    for (const auto& [name, location] : contents.weights) {
+        contents.state_dict_names.push_back(name);
+    }
+}
+
+Archive read_archive(const ZipArchive& archive) {
+    Archive contents;
+    if (const auto model = find_model(archive)) {
+        check_byte_order(archive);
+        contents.graph_entry = "models/" + *model + ".json";
+        add_raw(archive,
+                "data/weights/",
+                *model + "_weights_config.json",
+                contents.weights);
+        keep_names(contents);
+        add_raw(archive,
+                "data/constants/",
+                *model + "_constants_config.json",
+                contents.weights);
+        return contents;
+    }
+    contents.graph_entry = "serialized_exported_program.json";
+    FUSIONLLM_VALIDATE(
+        archive.has(contents.graph_entry),
+        "'{}' is no archive of torch.export.save: it holds no graph. Make "
+        "one with torch.export.save(torch.export.export(model, inputs), "
+        "path)",
+        archive.file().string());
+    add_saved(archive, "serialized_state_dict.pt", contents.weights);
+    keep_names(contents);
+    add_saved(archive, "serialized_constants.pt", contents.weights);
+    return contents;
+}
+
 }  // namespace
 
 ImportedModel import_pt2(const std::filesystem::path& file) {
     const ZipArchive archive(file);
-    Locations weights;
-    std::string json;
-    if (const auto model = find_model(archive)) {
-        check_byte_order(archive);
-        json = archive.read("models/" + *model + ".json");
-        add_raw(
-            archive, "data/weights/", *model + "_weights_config.json", weights);
-        add_raw(archive,
-                "data/constants/",
-                *model + "_constants_config.json",
-                weights);
-    } else {
-        FUSIONLLM_VALIDATE(
-            archive.has("serialized_exported_program.json"),
-            "'{}' is no archive of torch.export.save: it holds no graph. Make "
-            "one with torch.export.save(torch.export.export(model, inputs), "
-            "path)",
-            file.string());
-        json = archive.read("serialized_exported_program.json");
-        add_saved(archive, "serialized_state_dict.pt", weights);
-        add_saved(archive, "serialized_constants.pt", weights);
-    }
+    Archive contents = read_archive(archive);
     detail::ImportedGraph imported = detail::import_graph(
-        file.stem().string(), detail::parse_program(json), weights);
+        file.stem().string(),
+        detail::parse_program(archive.read(contents.graph_entry)),
+        contents.weights);
     return {std::move(imported.graph),
-            WeightSource(file, std::move(weights)),
+            WeightSource(file, std::move(contents.weights)),
             std::move(imported.shared_names),
+            std::move(contents.state_dict_names),
             std::move(imported.notes)};
+}
+
+WeightSource read_pt2_weights(const std::filesystem::path& file) {
+    return {file, read_archive(ZipArchive(file)).weights};
 }
 
 }  // namespace fusionllm

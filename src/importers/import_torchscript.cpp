@@ -37,9 +37,14 @@ ImportedModel import_torchscript(const std::filesystem::path& file,
             weights,
             inputs.empty() ? stored_inputs(archive, file) : inputs),
         archive.locations());
+    std::vector<std::string> state_dict_names = weights.names();
+    std::erase_if(state_dict_names, [](const std::string& name) {
+        return name.starts_with("CONSTANTS.");
+    });
     return {std::move(imported.graph),
             std::move(weights),
             std::move(imported.shared_names),
+            std::move(state_dict_names),
             std::move(imported.notes)};
 }
 

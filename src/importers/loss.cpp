@@ -1,5 +1,6 @@
 #include "fusionllm/importers/loss.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,15 +24,16 @@ public:
         return values_[value.get()].type;
     }
     ValueId add_label(TensorType type) {
-        const ValueId label = add_value("labels", std::move(type));
+        const ValueId label = add_value(unused("labels"), std::move(type));
         signature_.inputs.push_back(label);
         ++signature_.num_labels;
         return label;
     }
-    ValueId add_op(const std::string& name,
+    ValueId add_op(const std::string& wanted,
                    const std::string& target,
                    std::vector<Argument> arguments,
                    TensorType type) {
+        const std::string name = unused(wanted);
         const ValueId output = add_value(name, std::move(type));
         ops_.push_back({name, target, "", std::move(arguments), {output}});
         return output;
@@ -42,6 +44,17 @@ public:
     }
 
 private:
+    //! The model may have such a value or op of its own.
+    std::string unused(std::string name) const {
+        const auto is_used = [&](const auto& named) {
+            return named.name == name;
+        };
+        while (std::ranges::any_of(values_, is_used) ||
+               std::ranges::any_of(ops_, is_used)) {
+            name += ".2";
+        }
+        return name;
+    }
     ValueId add_value(const std::string& name, TensorType type) {
         values_.push_back({name, std::move(type)});
         return ValueId(static_cast<std::uint32_t>(values_.size() - 1));

@@ -47,38 +47,6 @@ Hdf5Handle open_file(const fs::path& file) {
     }
 }
 
-HostTensor read_tensor(hid_t file_id,
-                       const std::string& name,
-                       const fs::path& file) {
-    const std::string doing = "read the tensor '" + name + "'";
-    const Hdf5Handle dataset(
-        hdf5_call(H5Dopen2(file_id, name.c_str(), H5P_DEFAULT), doing, file),
-        H5Dclose);
-    HostTensor tensor{detail::read_dataset_type(dataset.get(), name, file), {}};
-    // Before memory is taken for sizes that are not to be believed.
-    FUSIONLLM_VALIDATE(
-        H5Dget_storage_size(dataset.get()) == num_bytes(tensor.type) &&
-            num_bytes(tensor.type) <= fs::file_size(file),
-        "cannot {} in '{}': the file holds other than the {} bytes of {}",
-        doing,
-        file.string(),
-        num_bytes(tensor.type),
-        to_text(tensor.type));
-    tensor.bytes.resize(num_bytes(tensor.type));
-    const Hdf5Handle type = detail::make_file_type(tensor.type.dtype);
-    if (!tensor.bytes.empty()) {
-        hdf5_call(H5Dread(dataset.get(),
-                          type.get(),
-                          H5S_ALL,
-                          H5S_ALL,
-                          H5P_DEFAULT,
-                          tensor.bytes.data()),
-                  doing,
-                  file);
-    }
-    return tensor;
-}
-
 }  // namespace
 
 CheckpointReader::CheckpointReader(fs::path folder)
@@ -107,9 +75,9 @@ HostTensor CheckpointReader::read(const std::string& name) const {
                        name);
     const Hdf5Quiet quiet;
     try {
-        return read_tensor(files_->by_name.at(entry->second).get(),
-                           name,
-                           folder_ / entry->second);
+        return detail::read_tensor(files_->by_name.at(entry->second).get(),
+                                   name,
+                                   folder_ / entry->second);
     } catch (const InputError&) {
         throw;
     } catch (const Error& error) {

@@ -267,4 +267,36 @@ TensorType read_dataset_type(hid_t dataset,
     return type;
 }
 
+HostTensor read_tensor(hid_t file_id,
+                       const std::string& name,
+                       const std::filesystem::path& file) {
+    const std::string doing = "read the tensor '" + name + "'";
+    const Hdf5Handle dataset(
+        hdf5_call(H5Dopen2(file_id, name.c_str(), H5P_DEFAULT), doing, file),
+        H5Dclose);
+    HostTensor tensor{read_dataset_type(dataset.get(), name, file), {}};
+    // Before memory is taken for sizes that are not to be believed.
+    FUSIONLLM_VALIDATE(
+        H5Dget_storage_size(dataset.get()) == num_bytes(tensor.type) &&
+            num_bytes(tensor.type) <= std::filesystem::file_size(file),
+        "cannot {} in '{}': the file holds other than the {} bytes of {}",
+        doing,
+        file.string(),
+        num_bytes(tensor.type),
+        to_text(tensor.type));
+    tensor.bytes.resize(num_bytes(tensor.type));
+    const Hdf5Handle type = make_file_type(tensor.type.dtype);
+    if (!tensor.bytes.empty()) {
+        hdf5_call(H5Dread(dataset.get(),
+                          type.get(),
+                          H5S_ALL,
+                          H5S_ALL,
+                          H5P_DEFAULT,
+                          tensor.bytes.data()),
+                  doing,
+                  file);
+    }
+    return tensor;
+}
+
 }  // namespace fusionllm::detail

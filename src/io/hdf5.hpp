@@ -103,4 +103,12 @@ TensorType read_dataset_type(hid_t dataset,
                              const std::string& name,
                              const std::filesystem::path& file);
 
+/*!
+ * The whole dataset. Throws `InputError` if its bytes cannot be in the file,
+ * before memory is taken for them; `Error` if it cannot be read.
+ */
+HostTensor read_tensor(hid_t file_id,
+                       const std::string& name,
+                       const std::filesystem::path& file);
+
 }  // namespace fusionllm::detail

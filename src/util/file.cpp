@@ -5,17 +5,21 @@
 #include <random>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/hash.hpp"
 
 namespace fusionllm {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::uint64_t fingerprint_part_bytes = 1 << 20;
 
 std::string reason(int error) {
     return std::generic_category().message(error);
@@ -191,6 +195,21 @@ void read_file_part(const fs::path& file,
                        file.string(),
                        offset + count,
                        offset + into.size());
+}
+
+std::uint64_t fingerprint_of(const fs::path& file) {
+    std::error_code error;
+    const std::uint64_t size = fs::file_size(file, error);
+    FUSIONLLM_VALIDATE(
+        !error, "cannot read '{}': {}", file.string(), error.message());
+    std::vector<std::byte> part(
+        std::min<std::uint64_t>(size, fingerprint_part_bytes));
+    std::uint64_t hash = hash_bytes(std::as_bytes(std::span(&size, 1)));
+    for (const std::uint64_t offset : {std::uint64_t{0}, size - part.size()}) {
+        read_file_part(file, offset, part);
+        hash = hash_bytes(part, hash);
+    }
+    return hash;
 }
 
 void write_file(const fs::path& file, std::string_view text) {

@@ -29,7 +29,7 @@ RunInput make_input() {
 
 struct Adapting {
     RunInput input = make_input();
-    Job job = make_job(input, std::nullopt);
+    Job job = make_job(input, {}, std::nullopt);
 
     Adapting() {
         job.plan = plan_job(input, job).plan;

@@ -52,11 +52,13 @@ TEST(Model, is_built_for_micro_batches) {
     const OpGraph gpt2 = make_model(parse("layers = 1",
                                           {"train.batch=6",
                                            "train.micro_batches="
-                                           "2"}));
+                                           "2"}),
+                                    {});
     const OpGraph resnet =
         make_model(parse("kind = 'resnet'\nsize = 'resnet34'\nclasses = 10\n"
                          "image = 32\nstem = 'cifar'",
-                         {}));
+                         {}),
+                   {});
 
     EXPECT_EQ(to_text(gpt2.value(gpt2.signature().inputs[0]).type),
               "i64[3,128]");
@@ -73,10 +75,11 @@ TEST(Model, starts_again_after_a_cut) {
         return make_model(parse("layers = 3",
                                 {"compression.rule=cut",
                                  "compression.cut_after=h.1",
-                                 "compression.restart=" + restart}));
+                                 "compression.restart=" + restart}),
+                          {});
     };
 
-    const OpGraph whole = make_model(parse("layers = 3", {}));
+    const OpGraph whole = make_model(parse("layers = 3", {}), {});
 
     EXPECT_EQ(
         make("embedding"),
@@ -89,7 +92,7 @@ TEST(Model, says_where_it_cannot_be_cut) {
     const RunInput input = parse(
         "layers = 3", {"compression.rule=cut", "compression.cut_after=h.3"});
 
-    EXPECT_EQ(message_of<InputError>([&] { make_model(input); }),
+    EXPECT_EQ(message_of<InputError>([&] { make_model(input, {}); }),
               "'cut_after' = \"h.3\" in [compression], of rule = \"cut\": "
               "the graph 'gpt2' has no op 'h.3', nor ops that begin with "
               "'h.3.'");

@@ -62,7 +62,7 @@ Job job_on(const std::vector<SiteSpec>& sites) {
         "/x.toml",
         {});
     input.topology.spec.sites = sites;
-    return make_job(input, std::nullopt);
+    return make_job(input, {}, std::nullopt);
 }
 
 //! Equally many ops on each of the first devices.

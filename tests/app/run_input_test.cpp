@@ -65,6 +65,9 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"run.threads", {"3"}},
         {"run.device", {"cuda"}},
         {"model.kind", {"gpt2"}},
+        {"model.path", {"/m.pt2", "model.kind=pt2", "model.path=/m.pt2"}},
+        {"model.loss", {"mse", "model.kind=pt2", "model.path=m.pt2"}},
+        {"model.weights", {"w.safetensors"}},
         {"model.layers", {"7"}},
         {"model.width", {"64"}},
         {"model.heads", {"8"}},
@@ -151,9 +154,9 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"trace.micro_batches", {"2"}},
         {"trace.file", {"acts.h5"}},
     };
-    // These have one value only, or none that stays in a resolved input.
+    // These have one value only here, or none that stays in a resolved input.
     const std::set<std::string> unchangeable{
-        "model.kind", "topology.file", "topology.device_files"};
+        "model.kind", "model.path", "topology.file", "topology.device_files"};
     std::vector<std::string> keys;
 
     for (const auto& [key, values] : settings) {

@@ -6,6 +6,9 @@ target_compile_definitions(test_app_input_page PRIVATE
 fusionllm_add_test(app/adaptation_test.cpp)
 fusionllm_add_test(app/load_data_test.cpp LIBS GTest::gmock)
 target_include_directories(test_app_load_data PRIVATE ${CMAKE_CURRENT_LIST_DIR}/..)
+fusionllm_add_test(app/model_file_test.cpp)
+target_compile_definitions(test_app_model_file PRIVATE
+  FUSIONLLM_ARCHIVES="${PROJECT_SOURCE_DIR}/tests/importers/archives")
 fusionllm_add_test(app/model_test.cpp)
 fusionllm_add_test(app/plan_svg_test.cpp)
 fusionllm_add_test(app/topology_toml_test.cpp)

@@ -2,6 +2,8 @@ fusionllm_add_test(io/checkpoint_folder_test.cpp)
 fusionllm_add_test(io/checkpoint_reader_test.cpp)
 fusionllm_add_test(io/checkpoint_test.cpp RANKS 1 3)
 fusionllm_add_test(io/hdf5_rows_test.cpp LIBS GTest::gmock)
+fusionllm_add_test(io/model_file_test.cpp)
+fusionllm_add_test(io/safetensors_test.cpp)
 fusionllm_add_test(io/trace_test.cpp)
 fusionllm_add_test(io/trace_writer_test.cpp)
 

@@ -1,4 +1,5 @@
 fusionllm_add_test(util/buffer_test.cpp)
+fusionllm_add_test(util/file_beside_test.cpp)
 fusionllm_add_test(util/file_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(util/hash_test.cpp)
 fusionllm_add_test(util/pickle_test.cpp LIBS GTest::gmock)

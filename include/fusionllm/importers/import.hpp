@@ -17,6 +17,9 @@ struct ImportedModel {
     //! Second names of shared parameters, with the name that the graph uses:
     //! {"lm_head.weight", "wte.weight"}.
     std::map<std::string, std::string> shared_names;
+    //! All names of PyTorch's state dict: parameters under all their names, and
+    //! the buffers that belong to it.
+    std::vector<std::string> state_dict_names;
     //! Sentences that the user should see.
     std::vector<std::string> notes;
 };
@@ -59,5 +62,8 @@ ImportedModel import_torchscript(const std::filesystem::path& file,
 
 //! The weights of the same archive alone.
 WeightSource read_torchscript_weights(const std::filesystem::path& file);
+
+//! The weights of the same archive alone: cheap, for those who have the graph.
+WeightSource read_pt2_weights(const std::filesystem::path& file);
 
 }  // namespace fusionllm

@@ -11,7 +11,7 @@
 
 #include <mpi.h>
 
-#include "fusionllm/util/tensor_type.hpp"
+#include "fusionllm/io/tensor_entry.hpp"
 
 namespace fusionllm {
 
@@ -46,14 +46,6 @@ std::string to_json(const CheckpointManifest& manifest);
 //! Throws `InputError` naming the file.
 CheckpointManifest parse_manifest(const std::string& json,
                                   const std::filesystem::path& file);
-
-//! A dataset that a group's file will have; equal on all ranks of the group.
-struct TensorEntry {
-    std::string name;
-    TensorType type;
-
-    friend bool operator==(const TensorEntry&, const TensorEntry&) = default;
-};
 
 //! The tensor's bytes, from the one rank of the group that holds it.
 struct TensorData {

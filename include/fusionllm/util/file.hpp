@@ -20,6 +20,13 @@ void read_file_part(const std::filesystem::path& file,
                     std::uint64_t offset,
                     std::span<std::byte> into);
 
+/*!
+ * To see that two hosts have the same large file: a hash of its size and of its
+ * first and last MiB, where formats keep their directories and checksums.
+ * Throws `InputError` if the file cannot be read.
+ */
+std::uint64_t fingerprint_of(const std::filesystem::path& file);
+
 //! Write beside, fsync, rename: the file is the old or the new one, never half.
 void write_file(const std::filesystem::path& file, std::string_view text);
 

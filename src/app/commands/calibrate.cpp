@@ -86,9 +86,12 @@ std::vector<Sample> default_samples() {
 
 std::vector<Sample> samples_of(const RunInput& input) {
     std::vector<Sample> samples;
-    samples.push_back(make_sample(
-        make_job(choose_micro_batches(input, std::nullopt), std::nullopt)
-            .graph));
+    const ModelSource source = load_model(input);
+    samples.push_back(
+        make_sample(make_job(choose_micro_batches(input, source, std::nullopt),
+                             source,
+                             std::nullopt)
+                        .graph));
     return samples;
 }
 

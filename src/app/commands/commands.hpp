@@ -64,6 +64,20 @@ struct TokenizeArguments {
     TextEnd end = TextEnd::nothing;
 };
 
+//! `fusionllm import`
+struct ImportArguments {
+    std::filesystem::path model;
+    std::filesystem::path output;
+};
+
+//! `fusionllm export`
+struct ExportArguments {
+    std::filesystem::path checkpoint;  //!< step-N, or a run's output folder
+    std::filesystem::path output;
+    std::string format = "safetensors";  //!< or "h5"
+    std::filesystem::path model;         //!< empty: the file that [model] named
+};
+
 // Each returns the exit status, or throws: `InputError` means status 2.
 
 //! Collective over the ranks that mpirun started, or one rank without it.
@@ -74,5 +88,7 @@ int run_validate(const InputArguments& arguments);
 int run_generate(const GenerateArguments& arguments);
 int run_calibrate(const CalibrateArguments& arguments);
 int run_tokenize(const TokenizeArguments& arguments);
+int run_import(const ImportArguments& arguments);
+int run_export(const ExportArguments& arguments);
 
 }  // namespace fusionllm

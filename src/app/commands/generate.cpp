@@ -15,26 +15,10 @@
 #include "app/load_data.hpp"
 #include "app/model.hpp"
 #include "app/run_input.hpp"
+#include "app/stored_run.hpp"
 
 namespace fusionllm {
 namespace {
-
-//! A step-N folder itself, or the newest one of a run's output folder.
-std::filesystem::path find_checkpoint(const std::filesystem::path& given) {
-    FUSIONLLM_VALIDATE(std::filesystem::is_directory(given),
-                       "there is no folder '{}'; give a checkpoint "
-                       "(OUTPUT/checkpoints/step-N) or a run's output folder",
-                       given.string());
-    if (std::filesystem::exists(given / "manifest.json")) {
-        return given;
-    }
-    const auto latest = find_latest_checkpoint(given / "checkpoints");
-    FUSIONLLM_VALIDATE(latest.has_value(),
-                       "'{}' holds no complete checkpoint; give a folder "
-                       "OUTPUT/checkpoints/step-N",
-                       given.string());
-    return *latest;
-}
 
 //! Those that the model was trained with, so that it is run with them, too.
 std::vector<Fence> find_fences(const CheckpointManifest& manifest,
@@ -70,7 +54,7 @@ int run_generate(const GenerateArguments& arguments) {
         kokkos.emplace(arguments.threads);
     }
     Sampler sampler(
-        make_model(for_one_sample(input)),
+        make_model(for_one_sample(input), load_model(input)),
         fences,
         [&](const std::string& name) {
             return reader.has(name) ? std::optional(reader.read(name))

@@ -15,6 +15,7 @@ namespace {
 //! What both commands begin with.
 struct Planned {
     RunInput input;
+    ModelSource source;
     Job job;
     PlannedStep step;
 };
@@ -25,11 +26,13 @@ Planned make_planned(const PlanArguments& arguments) {
     if (!arguments.plan.empty()) {
         input.plan.file = std::filesystem::absolute(arguments.plan);
     }
-    input = choose_micro_batches(std::move(input), arguments.num_ranks);
-    Job job = make_job(input, arguments.num_ranks);
+    ModelSource source = load_model(input);
+    input = choose_micro_batches(std::move(input), source, arguments.num_ranks);
+    Job job = make_job(input, source, arguments.num_ranks);
     PlannedStep step = plan_job(input, job);
     job.plan = step.plan;
-    return {std::move(input), std::move(job), std::move(step)};
+    return {
+        std::move(input), std::move(source), std::move(job), std::move(step)};
 }
 
 //! A plan file is what people are shown: the rest of it is comments.
@@ -60,12 +63,12 @@ int run_plan(const PlanArguments& arguments) {
     }
     std::printf("%s", to_text(planned.step.plan, planned.job.graph).c_str());
     const double step_s = planned.step.timeline.makespan_s;
-    const std::string compression =
-        advise_compression(planned.input, arguments.num_ranks, step_s);
-    print_comments(to_text(report, planned.job, planned.step.plan) +
-                   "advice  " +
-                   advise(planned.input, arguments.num_ranks, step_s) +
-                   (compression.empty() ? "" : "\nadvice  " + compression));
+    const std::string compression = advise_compression(
+        planned.input, planned.source, arguments.num_ranks, step_s);
+    print_comments(
+        to_text(report, planned.job, planned.step.plan) + "advice  " +
+        advise(planned.input, planned.source, arguments.num_ranks, step_s) +
+        (compression.empty() ? "" : "\nadvice  " + compression));
     return 0;
 }
 

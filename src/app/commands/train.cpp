@@ -21,6 +21,7 @@
 #include "app/commands/train_briefing.hpp"
 #include "app/commands/train_report.hpp"
 #include "app/fence_table.hpp"
+#include "app/first_values.hpp"
 #include "app/job.hpp"
 #include "app/json_text.hpp"
 #include "app/screen.hpp"
@@ -63,6 +64,7 @@ public:
           briefing_(briefing),
           existing_(existing),
           input_(parse_run_input(briefing.input, "the resolved input", {})),
+          model_(parse_model_source(briefing.model)),
           job_(make_briefed_job()),
           devices_(match_devices(input_, job_.topology, hosts)),
           layout_(make_layout(job_, devices_)),
@@ -102,6 +104,7 @@ private:
     const Briefing& briefing_;
     Existing existing_;
     RunInput input_;
+    ModelSource model_;
     Job job_;
     std::vector<DeviceId> devices_;
     GroupLayout layout_;
@@ -120,7 +123,7 @@ private:
 
 //! The job with rank 0's plan, so that all ranks have the same one.
 Job TrainRun::make_briefed_job() const {
-    Job job = make_job(input_, world_.size());
+    Job job = make_job(input_, model_, world_.size());
     job.plan = parse_plan(briefing_.plan, "rank 0's plan");
     validate(job.plan, job.graph, job.topology.devices.size());
     job.model = job.model.with(job.plan.recompute);
@@ -208,7 +211,8 @@ TrainerSetup TrainRun::make_setup() const {
                 : std::vector<CodecChoice>(),
             input_.trace,
             make_emulation(),
-            make_waits()};
+            make_waits(),
+            make_first_values(input_, model_)};
 }
 
 //! Number the changes on; the one that a replay begins with is one of them.
@@ -291,6 +295,7 @@ void TrainRun::print_start(const std::vector<std::string>& hosts) const {
                          role.stage ? static_cast<int>(*role.stage) : -1});
     }
     std::printf("%s\n", describe_run(input_, job_, ranks).c_str());
+    print_notes(model_.notes);
     if (is_waiting()) {
         std::printf(
             "Nothing is computed: each rank waits as long as its "

@@ -114,6 +114,21 @@ void check_checkpoint(const std::string& folder, const RunInput& input) {
         input.train.batch);
 }
 
+//! A file may hold another model now, under the same name.
+void check_graph(const std::string& folder,
+                 const ModelSource& source,
+                 const OpGraph& graph) {
+    const std::uint64_t stored = CheckpointReader(folder).manifest().graph_hash;
+    FUSIONLLM_VALIDATE(
+        !source.graph || stored == graph_hash(graph),
+        "the checkpoint '{}' is of another model than the file in [model] "
+        "(graph {:016x}, but {:016x}); resume with the same file and loss, or "
+        "start anew with --overwrite",
+        folder,
+        stored,
+        graph_hash(graph));
+}
+
 //! A model goes on with the fences that it was trained with, wherever its
 //! stages end now.
 void take_fences(Job& job, const std::string& plan, const std::string& name) {
@@ -155,7 +170,8 @@ std::string to_text(const Briefing& briefing) {
                        briefing.input,
                        briefing.plan,
                        briefing.checkpoint,
-                       briefing.job_id});
+                       briefing.job_id,
+                       briefing.model});
 }
 
 Briefing parse_briefing(const std::string& text) {
@@ -165,7 +181,8 @@ Briefing parse_briefing(const std::string& text) {
             texts.at(2),
             texts.at(3),
             texts.at(4),
-            texts.at(5)};
+            texts.at(5),
+            texts.at(6)};
 }
 
 Briefing make_briefing(const TrainArguments& arguments,
@@ -174,9 +191,10 @@ Briefing make_briefing(const TrainArguments& arguments,
     briefing.job_id = fmt::format("{}-{}", mpi::host_name(), getpid());
     try {
         const auto num_ranks = static_cast<int>(hosts.size());
-        const RunInput input =
-            choose_micro_batches(load_input(arguments), num_ranks);
-        Job job = make_job(input, num_ranks);
+        RunInput input = load_input(arguments);
+        const ModelSource source = load_model(input);
+        input = choose_micro_batches(std::move(input), source, num_ranks);
+        Job job = make_job(input, source, num_ranks);
         job.plan = plan_job(input, job).plan;
         make_rank_role(
             job.plan, match_devices(input, job.topology, hosts), root);
@@ -193,6 +211,7 @@ Briefing make_briefing(const TrainArguments& arguments,
             start_step = static_cast<std::int64_t>(
                 CheckpointReader(briefing.checkpoint).manifest().step);
             check_checkpoint(briefing.checkpoint, input);
+            check_graph(briefing.checkpoint, source, job.graph);
             if (input.plan.file.empty()) {
                 take_fences(
                     job,
@@ -202,6 +221,7 @@ Briefing make_briefing(const TrainArguments& arguments,
         }
         adapt_fences(job, input, start_step);
         check_trace(input, job);
+        briefing.model = to_text(source);
         briefing.input = to_toml(input);
         briefing.plan = to_text(job.plan, job.graph);
     } catch (const InputError& error) {

@@ -16,6 +16,7 @@ struct Briefing {
     std::string plan;        //!< text form
     std::string checkpoint;  //!< folder to resume from, or empty
     std::string job_id;
+    std::string model;  //!< text form of the `ModelSource`
 };
 
 std::string to_text(const Briefing& briefing);

@@ -1,9 +1,14 @@
+#include <algorithm>
+#include <array>
+#include <cctype>
 #include <charconv>
 
 #include <nlohmann/json.hpp>
 
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/util/error.hpp"
+
+#include "safetensors_header.hpp"
 
 namespace fusionllm {
 namespace {
@@ -142,5 +147,89 @@ CheckpointManifest parse_manifest(const std::string& text,
     manifest.tensors = reader.texts("tensors");
     return manifest;
 }
+
+namespace detail {
+namespace {
+
+constexpr const char* metadata_key = "__metadata__";
+
+//! "F32", as safetensors spells it; ours is "f32".
+std::string to_safetensors(DType dtype) {
+    std::string text(to_text(dtype));
+    std::ranges::transform(text, text.begin(), [](unsigned char c) {
+        return static_cast<char>(std::toupper(c));
+    });
+    return text;
+}
+
+DType parse_safetensors_dtype(std::string text) {
+    std::ranges::transform(text, text.begin(), [](unsigned char c) {
+        return static_cast<char>(std::tolower(c));
+    });
+    return parse_dtype(text);
+}
+
+SafetensorsPlace parse_place(const std::string& name, const json& entry) {
+    const auto sizes = entry.at("shape").get<std::vector<std::uint64_t>>();
+    const auto offsets =
+        entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
+    SafetensorsPlace place{
+        {parse_safetensors_dtype(entry.at("dtype").get<std::string>()), {}},
+        offsets[0],
+        offsets[1]};
+    std::uint64_t elements = 1;
+    for (const std::uint64_t size : sizes) {
+        constexpr std::uint64_t most = 1ull << 48;
+        FUSIONLLM_VALIDATE(
+            size <= most && (size == 0 || elements <= most / size),
+            "the tensor '{}' has absurd sizes",
+            name);
+        elements *= size;
+        place.type.sizes.push_back(static_cast<std::int64_t>(size));
+    }
+    return place;
+}
+
+}  // namespace
+
+std::map<std::string, SafetensorsPlace> parse_safetensors_header(
+    const std::string& text) {
+    std::map<std::string, SafetensorsPlace> places;
+    try {
+        const json header = json::parse(text);
+        for (const auto& [name, entry] :
+             header.get_ref<const json::object_t&>()) {
+            if (name != metadata_key) {
+                places[name] = parse_place(name, entry);
+            }
+        }
+    } catch (const json::exception& error) {
+        throw InputError(error.what());
+    }
+    return places;
+}
+
+std::string make_safetensors_header(
+    const std::vector<TensorEntry>& entries,
+    const std::map<std::string, std::string>& metadata) {
+    nlohmann::ordered_json header = nlohmann::ordered_json::object();
+    if (!metadata.empty()) {
+        header[metadata_key] = metadata;
+    }
+    std::uint64_t begin = 0;
+    for (const TensorEntry& entry : entries) {
+        const std::uint64_t end = begin + num_bytes(entry.type);
+        header[entry.name] = {{"dtype", to_safetensors(entry.type.dtype)},
+                              {"shape", entry.type.sizes},
+                              {"data_offsets", {begin, end}}};
+        begin = end;
+    }
+    std::string text =
+        header.dump(-1, ' ', false, json::error_handler_t::replace);
+    text.resize((text.size() + 7) / 8 * 8, ' ');
+    return text;
+}
+
+}  // namespace detail
 
 }  // namespace fusionllm
