@@ -99,6 +99,9 @@ def control(task, block, restart):
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
 PCA_32, PCA_100 = "subspace(4.25,int4)", "subspace(14,int4)"
+# The same bytes at 8x, 16x, 32x and 100x, with more bits for larger components.
+GRADED = ["subspace(2.06,graded)", "subspace(12.9,graded)",
+          "subspace(4.12,graded)", "subspace(1.03,graded)"]
 
 
 def both(label, fences="none", seed=1):
@@ -121,6 +124,8 @@ def most_telling():
         hops(TOP_100), short("dense", "none"), hops(TOP_100, "one"),
         short(TOP_100), hops(PCA_100), hops("int4"), short(PCA_100),
         short("int4"), short(TOP_100, "one"), control("short", 2, "embedding"),
+        *[task(codec) for codec in GRADED for task in (hops, short)],
+        hops("int8/int4s"), hops("int4/int4s"), short("int4/int4s"),
         hops("dense", "none", 2), hops(TOP_16),
         short(TOP_16), control("k_hop", 1, "embedding"), hops(PCA_32),
         short(PCA_100, "one"), hops(PCA_100, "one"), short("paper(48)"),
