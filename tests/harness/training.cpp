@@ -105,8 +105,15 @@ TrainingResult train(const TrainingCase& training) {
         const auto decorated =
             training.decorate ? training.decorate(loopback) : nullptr;
         Transport& transport = decorated ? *decorated : loopback;
-        TrainerSetup setup{
-            graph, plan, {}, training.device, 0, 0, true, {}, {}};
+        TrainerSetup setup{graph,
+                           plan,
+                           {},
+                           training.device,
+                           0,
+                           0,
+                           training.is_shuffled,
+                           {},
+                           {}};
         for (int rank = 0; rank < training.ranks; ++rank) {
             setup.device_of_rank.emplace_back(rank);
         }

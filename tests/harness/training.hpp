@@ -18,6 +18,7 @@ struct TrainingCase {
     Gpt2Options model;
     //! In place of the GPT-2, if given: the graph for micro-batches of a size.
     std::function<OpGraph(std::int64_t)> make_graph;
+    bool is_shuffled = true;
     int ranks = 1;
     std::string schedule = "1f1b";
     std::string partition = "equal_ops";

@@ -3,6 +3,12 @@ fusionllm_add_test(integration/partition_invariance_test.cpp
 fusionllm_add_test(integration/fence_invariance_test.cpp
   LIBS fusionllm_training_harness TIMEOUT 300)
 
+fusionllm_add_test(integration/imported_models_test.cpp
+  LIBS fusionllm_training_harness fusionllm_importers
+  nlohmann_json::nlohmann_json TIMEOUT 300)
+target_compile_definitions(test_integration_imported_models PRIVATE
+  FUSIONLLM_MODELS="${CMAKE_CURRENT_LIST_DIR}/models")
+
 # The program itself, run from outside as its users do.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
@@ -39,3 +45,4 @@ fusionllm_add_program_test(resume PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(stop PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(trace PROCESSORS 1 TIMEOUT 180)
 fusionllm_add_program_test(waits PROCESSORS 1 TIMEOUT 180)
+fusionllm_add_program_test(pytorch PROCESSORS 1 TIMEOUT 240)
