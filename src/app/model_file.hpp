@@ -27,12 +27,12 @@ struct ModelFileWeights {
     std::function<HostTensor(const std::string&)> load;
 };
 
-//! "pt2", "torchscript" or "h5", by the end of the file's name. Throws `InputError` for
-//! others.
+//! "pt2", "torchscript" or "h5", by the end of the file's name. Throws
+//! `InputError` for others.
 std::string model_kind_of(const std::filesystem::path& file);
 
-//! \param kind of [model]: "pt2", "torchscript" or "h5". Throws `InputError` for a file that
-//! is none.
+//! \param kind of [model]: "pt2", "torchscript" or "h5". Throws `InputError`
+//! for a file that is none.
 ModelFileGraph read_model_graph(const std::string& kind,
                                 const std::filesystem::path& file);
 //! Cheap: reads the directory of the file.
