@@ -99,60 +99,47 @@ def control(task, block, restart):
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
 PCA_32, PCA_100 = "subspace(4.25,int4)", "subspace(14,int4)"
-# The same bytes at 8x, 16x, 32x and 100x, with more bits for larger components.
-GRADED = ["subspace(2.06,graded)", "subspace(12.9,graded)",
-          "subspace(4.12,graded)", "subspace(1.03,graded)"]
-
-
-def both(label, fences="none", seed=1):
-    return [Cell(task, label, fences, seed) for task in ("text", "k_hop")]
-
-
-def most_telling():
-    """k_hop and short in turn: text cannot tell codecs from its controls, and
-    short, which cannot either, at least costs little."""
-    def hops(label, fences="all", seed=1):
-        return Cell("k_hop", label, fences, seed)
-
-    def short(label, fences="all", seed=1):
-        return Cell("short", label, fences, seed)
-
-    return [
-        *both("dense"),
-        *[control(task, 2, restart) for restart in ("embedding", "zeros")
-          for task in ("text", "k_hop")],
-        hops(TOP_100), short("dense", "none"), hops(TOP_100, "one"),
-        short(TOP_100), hops(PCA_100), hops("int4"), short(PCA_100),
-        short("int4"), short(TOP_100, "one"), control("short", 2, "embedding"),
-        *[task(codec) for codec in GRADED for task in (hops, short)],
-        hops("int8/int4s"), hops("int4/int4s"), short("int4/int4s"),
-        hops("dense", "none", 2), hops(TOP_16),
-        short(TOP_16), control("k_hop", 1, "embedding"), hops(PCA_32),
-        short(PCA_100, "one"), hops(PCA_100, "one"), short("paper(48)"),
-        hops("paper(48)"), short(TOP_100, "first"), short(TOP_100, "last"),
-        short(TOP_100, "all", 2), short(TOP_100, "one", 2),
-        short("dense", "none", 2), short(PCA_32), short("int8"),
-    ]
+# The same bytes with more bits for larger components.
+GRADED_8, GRADED_16 = "subspace(1.03,graded)", "subspace(2.06,graded)"
+GRADED_32, GRADED_100 = "subspace(4.12,graded)", "subspace(12.9,graded)"
+GRADED = [GRADED_16, GRADED_32, GRADED_8, GRADED_100]
 
 
 def cells():
-    """In the order of importance."""
-    rest = [
-        *both(TOP_100, "all"), *both("int4", "all"), *both(PCA_100, "all"),
-        *both(TOP_16, "all"), *both(TOP_100, "one"), *both(PCA_100, "one"),
-        control("text", 1, "embedding"),
-        *both("paper(48)", "all"), *both(PCA_32, "all"), *both("int8", "all"),
-        *both("int4/int3s", "all"), *both("subspace(2.1,int4)", "all"),
-        *both("top_k(6.25,int4)", "all"), *both("top_k(13.4,int4)", "all"),
-        *both("top_k_row(21,int4)", "all"), *both(TOP_16, "one"),
-        *both("int4", "one"), *both(f"{TOP_16}+feedback", "all"),
-        *both("int3", "all"),
-        *[cell for seed in (2, 3) for cell in both("dense", "none", seed)],
-        *[cell for codec in ("int4", TOP_16, PCA_32, PCA_100, TOP_100)
-          for seed in (2, 3) for cell in both(codec, "all", seed)],
-        *both(TOP_100, "one", 2), *both(PCA_100, "one", 2),
-    ]
-    return list(dict.fromkeys(most_telling() + rest))
+    """In the order of importance: k_hop before text, which cannot tell codecs
+    from its controls, and short, which cannot either, but costs little."""
+    def task(name):
+        return lambda label, fences="all", seed=1: Cell(
+            name, label, fences, seed)
+
+    hops, text, short = map(task, ("k_hop", "text", "short"))
+    return list(dict.fromkeys([
+        hops("dense", "none"), text("dense", "none"), short("dense", "none"),
+        *[control(name, 2, restart) for restart in ("embedding", "zeros")
+          for name in ("text", "k_hop")],
+        control("short", 2, "embedding"),
+        hops(GRADED_16), hops("dense", "none", 2), hops(GRADED_16, "all", 2),
+        hops(GRADED_100, "one"), hops("int8/int4s"), hops(GRADED_32),
+        hops(GRADED_8), hops(GRADED_100), hops("dense", "none", 3),
+        hops(GRADED_16, "all", 3), hops(GRADED_16, "one"), text(GRADED_16),
+        text(GRADED_100), hops(GRADED_8, "all", 2), hops(GRADED_32, "one"),
+        hops(TOP_100), hops(TOP_100, "one"), hops(PCA_100), hops("int4"),
+        *[short(label) for label in (TOP_100, PCA_100, "int4", *GRADED)],
+        hops("paper(48)"), hops("int4/int4s"), hops("int8"), hops(TOP_16),
+        text(GRADED_8), text(GRADED_32), text("paper(48)"), text(TOP_100),
+        *[hops(label, "all", seed) for label in (GRADED_32, GRADED_8,
+                                                 "int8/int4s")
+          for seed in (2, 3)],
+        *[short(label) for label in ("int8", "int4/int4s", TOP_16, PCA_32,
+                                     "paper(48)")],
+        *[short(TOP_100, fences) for fences in ("one", "first", "last")],
+        *[text("dense", "none", seed) for seed in (2, 3)],
+        *[text(label, "all", seed) for label in (GRADED_16, GRADED_100)
+          for seed in (2, 3)],
+        *[hops(label) for label in (PCA_32, f"{TOP_16}+feedback",
+                                    "top_k_row(21,int4)", "int4/int3s")],
+        control("k_hop", 1, "embedding"), control("text", 1, "embedding"),
+    ]))
 
 
 SLOW_LINKS = [
