@@ -10,25 +10,10 @@
 #include <unistd.h>
 
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/file_descriptor.hpp"
 
 namespace fusionllm::detail {
 namespace {
-
-class FileDescriptor {
-public:
-    explicit FileDescriptor(int fd) : fd_(fd) {}
-    ~FileDescriptor() {
-        if (fd_ >= 0) {
-            close(fd_);
-        }
-    }
-    FileDescriptor(const FileDescriptor&) = delete;
-    FileDescriptor& operator=(const FileDescriptor&) = delete;
-    int get() const { return fd_; }
-
-private:
-    int fd_;
-};
 
 std::string system_reason() {
     return std::generic_category().message(errno);
@@ -56,14 +41,14 @@ NewFile make_file(const std::string& name, std::size_t num_bytes) {
         const FileDescriptor file(mkostemp(path.data(), O_CLOEXEC));
         // posix_fallocate reserves the space: without it a full /dev/shm
         // shows as SIGBUS at the first access.
-        if (file.get() >= 0) {
+        if (file.is_open()) {
             errno = posix_fallocate(file.get(), 0, num_bytes);
             if (errno == 0) {
                 return {path, ""};
             }
         }
         failure += fmt::format(" {}: {};", path, system_reason());
-        if (file.get() >= 0) {
+        if (file.is_open()) {
             unlink(path.c_str());
         }
     }
@@ -76,7 +61,7 @@ void* map_file(const std::string& path,
                std::string& failure) {
     const FileDescriptor file(open(path.c_str(), O_RDWR | O_CLOEXEC));
     void* memory = MAP_FAILED;
-    if (file.get() >= 0) {
+    if (file.is_open()) {
         memory = mmap(nullptr,
                       num_bytes,
                       PROT_READ | PROT_WRITE,

@@ -6,32 +6,15 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/file_descriptor.hpp"
 
 namespace fusionllm::detail {
 namespace {
 
 constexpr std::size_t most_copied_bytes = std::size_t{1} << 16;
-
-class Descriptor {
-public:
-    explicit Descriptor(const std::filesystem::path& file)
-        : number_(::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {}
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() {
-        if (number_ >= 0) {
-            ::close(number_);
-        }
-    }
-    int get() const { return number_; }
-
-private:
-    int number_;
-};
 
 void check_system(bool is_good, const std::filesystem::path& file) {
     FUSIONLLM_VALIDATE(is_good,
@@ -43,8 +26,8 @@ void check_system(bool is_good, const std::filesystem::path& file) {
 }  // namespace
 
 FileBytes::FileBytes(const std::filesystem::path& file) {
-    const Descriptor descriptor(file);
-    check_system(descriptor.get() >= 0, file);
+    const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    check_system(descriptor.is_open(), file);
     struct stat facts {};
     check_system(::fstat(descriptor.get(), &facts) == 0, file);
     FUSIONLLM_VALIDATE(S_ISREG(facts.st_mode),

@@ -11,32 +11,7 @@
 namespace fusionllm {
 namespace {
 
-using detail::StoredTensor;
-using detail::StoredTensors;
 using Locations = std::map<std::string, WeightLocation>;
-
-WeightLocation locate(const std::string& name,
-                      StoredTensor tensor,
-                      const ZipArchive& archive) {
-    const ZipEntry& entry = archive.find(tensor.storage);
-    const std::size_t element = size_bytes(tensor.type.dtype);
-    const auto stored = static_cast<std::int64_t>(entry.size / element);
-    if (tensor.storage_elements == 0) {
-        tensor.storage_elements = stored;
-    }
-    FUSIONLLM_VALIDATE(tensor.storage_elements <= stored,
-                       "the tensor '{}' of '{}' is cut short; save the model "
-                       "again",
-                       name,
-                       archive.file().string());
-    detail::check_stored(name, tensor);
-    return {tensor.type,
-            tensor.strides,
-            tensor.offset,
-            entry.offset,
-            entry.size,
-            entry.crc};
-}
 
 void check_byte_order(const ZipArchive& archive) {
     FUSIONLLM_VALIDATE(
@@ -57,7 +32,8 @@ void add_saved(const ZipArchive& archive,
     check_byte_order(inner);
     for (auto& [key, tensor] :
          detail::unpickle_tensors(inner.read("data.pkl"))) {
-        locations.emplace(key, locate(key, tensor, inner));
+        locations.emplace(
+            key, detail::locate_stored(key, tensor, tensor.storage, inner));
     }
 }
 
@@ -77,7 +53,8 @@ void add_raw(const ZipArchive& archive,
                            "the export",
                            key,
                            archive.file().string());
-        locations.emplace(key, locate(key, tensor, archive));
+        locations.emplace(
+            key, detail::locate_stored(key, tensor, tensor.storage, archive));
     }
 }
 

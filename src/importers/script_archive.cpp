@@ -98,24 +98,10 @@ void ScriptArchive::read_constants() {
 
 WeightLocation ScriptArchive::locate(const std::string& name,
                                      const std::string& folder,
-                                     StoredTensor tensor) const {
+                                     const StoredTensor& tensor) const {
     // The pickle says "data/3" wherever it is.
     const std::string key = tensor.storage.substr(tensor.storage.find('/') + 1);
-    const ZipEntry& entry = zip_.find(folder + key);
-    const auto stored =
-        static_cast<std::int64_t>(entry.size / size_bytes(tensor.type.dtype));
-    FUSIONLLM_VALIDATE(tensor.storage_elements <= stored,
-                       "the tensor '{}' of '{}' is cut short; save the model "
-                       "again",
-                       name,
-                       zip_.file().string());
-    check_stored(name, tensor);
-    return {tensor.type,
-            tensor.strides,
-            tensor.offset,
-            entry.offset,
-            entry.size,
-            entry.crc};
+    return locate_stored(name, tensor, folder + key, zip_);
 }
 
 void ScriptArchive::add_module(PickleRef object,

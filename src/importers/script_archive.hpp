@@ -55,7 +55,7 @@ private:
     void add_module(PickleRef object, const std::string& path, int depth);
     WeightLocation locate(const std::string& name,
                           const std::string& folder,
-                          StoredTensor tensor) const;
+                          const StoredTensor& tensor) const;
 
     ZipArchive zip_;
     std::string data_;  // the pickles look into them

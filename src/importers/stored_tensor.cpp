@@ -50,6 +50,31 @@ void check_stored(const std::string& name, const StoredTensor& tensor) {
           count <= std::max(tensor.storage_elements, max_expanded_elements));
 }
 
+WeightLocation locate_stored(const std::string& name,
+                             const StoredTensor& tensor,
+                             const std::string& entry,
+                             const ZipArchive& archive) {
+    const ZipEntry& found = archive.find(entry);
+    const auto stored =
+        static_cast<std::int64_t>(found.size / size_bytes(tensor.type.dtype));
+    StoredTensor checked = tensor;
+    if (checked.storage_elements == 0) {
+        checked.storage_elements = stored;
+    }
+    FUSIONLLM_VALIDATE(checked.storage_elements <= stored,
+                       "the tensor '{}' of '{}' is cut short; save the model "
+                       "again",
+                       name,
+                       archive.file().string());
+    check_stored(name, checked);
+    return {tensor.type,
+            tensor.strides,
+            tensor.offset,
+            found.offset,
+            found.size,
+            found.crc};
+}
+
 DType parse_torch_dtype(const std::string& name) {
     constexpr std::pair<const char*, DType> types[] = {
         {"torch.FloatStorage", DType::f32},

@@ -8,6 +8,7 @@
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/file_descriptor.hpp"
 
 #include "agree.hpp"
 #include "hdf5.hpp"
@@ -23,27 +24,18 @@ using detail::run_agreed;
 //! Far below what MPI-IO can count in an int.
 constexpr std::size_t max_bytes_per_write = std::size_t{1} << 30;
 
-class Descriptor {
-public:
-    Descriptor(const fs::path& file, int flags)
-        : number_(::open(file.c_str(), flags | O_CLOEXEC, 0666)) {
-        if (number_ < 0) {
-            throw Error(fmt::format(
-                "cannot write the checkpoint file '{}': {}; check that its "
-                "folder exists, that you may write in it and that all ranks "
-                "of the group see it",
-                file.string(),
-                std::generic_category().message(errno)));
-        }
+FileDescriptor open_file(const fs::path& file, int flags) {
+    FileDescriptor opened(::open(file.c_str(), flags | O_CLOEXEC, 0666));
+    if (!opened.is_open()) {
+        throw Error(fmt::format(
+            "cannot write the checkpoint file '{}': {}; check that its "
+            "folder exists, that you may write in it and that all ranks "
+            "of the group see it",
+            file.string(),
+            std::generic_category().message(errno)));
     }
-    ~Descriptor() { ::close(number_); }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return number_; }
-
-private:
-    int number_;
-};
+    return opened;
+}
 
 int rank_in(MPI_Comm group) {
     int rank = 0;
@@ -115,7 +107,7 @@ void reserve_space(const fs::path& file,
     for (const TensorEntry& entry : entries) {
         total += num_bytes(entry.type) + 2 * 4096;
     }
-    const Descriptor reserved(file, O_RDWR);
+    const FileDescriptor reserved = open_file(file, O_RDWR);
     if (::fallocate(reserved.get(), 0, 0, static_cast<off_t>(total)) == 0 ||
         errno == EOPNOTSUPP || errno == ENOSYS) {
         return;
@@ -192,12 +184,12 @@ void write_tensors(const fs::path& file,
     // a folder that ranks do not share is found.
     run_agreed(group, [&] {
         if (is_first) {
-            Descriptor(partial, O_CREAT | O_TRUNC | O_RDWR);
+            open_file(partial, O_CREAT | O_TRUNC | O_RDWR);
         }
     });
     try {
         run_agreed(group, [&] {
-            Descriptor(partial, O_RDWR);
+            open_file(partial, O_RDWR);
             if (is_first) {
                 reserve_space(partial, entries);
             }

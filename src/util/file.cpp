@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/file_descriptor.hpp"
 #include "fusionllm/util/hash.hpp"
 
 namespace fusionllm {
@@ -24,27 +25,6 @@ constexpr std::uint64_t fingerprint_part_bytes = 1 << 20;
 std::string reason(int error) {
     return std::generic_category().message(error);
 }
-
-//! An open file; -1 is none.
-class Descriptor {
-public:
-    explicit Descriptor(int number) : number_(number) {}
-    Descriptor(Descriptor&& other) noexcept
-        : number_(std::exchange(other.number_, -1)) {}
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() {
-        if (number_ >= 0) {
-            ::close(number_);
-        }
-    }
-    int get() const { return number_; }
-    //! Network file systems report a failed write only here.
-    int close() { return ::close(std::exchange(number_, -1)); }
-
-private:
-    int number_;
-};
 
 //! Removes the file unless it was kept.
 class TemporaryFile {
@@ -85,18 +65,18 @@ bool write_all(int descriptor, std::string_view text) {
 }
 
 void write_through(const fs::path& file, std::string_view text) {
-    Descriptor out(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    FileDescriptor out(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
     if (out.get() < 0 || !write_all(out.get(), text) || out.close() != 0) {
         fail_to_write(file, errno);
     }
 }
 
-std::pair<Descriptor, fs::path> open_beside(const fs::path& file) {
+std::pair<FileDescriptor, fs::path> open_beside(const fs::path& file) {
     std::random_device random;
     for (;;) {
         fs::path path = file;
         path += fmt::format(".{:08x}.tmp", random());
-        Descriptor out(::open(
+        FileDescriptor out(::open(
             path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
         if (out.get() >= 0) {
             return {std::move(out), std::move(path)};
@@ -126,8 +106,8 @@ void replace(const fs::path& file, std::string_view text) {
     sync_path(file.has_parent_path() ? file.parent_path() : fs::path("."));
 }
 
-Descriptor open_to_read(const fs::path& file) {
-    Descriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+FileDescriptor open_to_read(const fs::path& file) {
+    FileDescriptor in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     FUSIONLLM_VALIDATE(in.get() >= 0,
                        "cannot read '{}': {}; check its path",
                        file.string(),
@@ -158,7 +138,7 @@ std::size_t read_some(int descriptor,
 }  // namespace
 
 std::string read_file(const fs::path& file) {
-    const Descriptor in = open_to_read(file);
+    const FileDescriptor in = open_to_read(file);
     struct stat status {};
     const bool has_size = ::fstat(in.get(), &status) == 0;
     std::string text;
@@ -181,7 +161,7 @@ std::string read_file(const fs::path& file) {
 void read_file_part(const fs::path& file,
                     std::uint64_t offset,
                     std::span<std::byte> into) {
-    const Descriptor in = open_to_read(file);
+    const FileDescriptor in = open_to_read(file);
     FUSIONLLM_VALIDATE(
         ::lseek(in.get(), static_cast<off_t>(offset), SEEK_SET) >= 0,
         "cannot read '{}' from byte {} on: {}",
@@ -229,7 +209,7 @@ void write_file(const fs::path& file, std::string_view text) {
 }
 
 void sync_path(const fs::path& path) {
-    const Descriptor opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const FileDescriptor opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     // Some file systems cannot sync a folder and say so with EINVAL.
     if (opened.get() < 0 || (::fsync(opened.get()) != 0 && errno != EINVAL)) {
         throw Error(fmt::format(
