@@ -204,8 +204,16 @@ make_adapt_hook(const Job& job, const RunInput& input) {
         const auto clock = input.network.mode == "emulated"
                                ? ClockKind::emulated
                                : ClockKind::real;
-        return [&job, made = std::make_shared<Adaptation>(job, options, clock)](
-                   const StepMeasurements& measured) {
+        return [&job,
+                made = std::make_shared<Adaptation>(job, options, clock),
+                scale = input.network.time_scale](StepMeasurements measured) {
+            // Of the testbed, which is played slower here.
+            for (auto* rates : {&measured.forward_bytes_per_s,
+                                &measured.backward_bytes_per_s}) {
+                for (double& rate : *rates) {
+                    rate *= scale;
+                }
+            }
             return made->decide(job.plan.fences, measured);
         };
     }

@@ -20,7 +20,8 @@ nlohmann::ordered_json json_number(const std::optional<double>& value) {
 }  // namespace
 
 std::string to_json(const StepMetrics& metrics,
-                    const std::vector<FenceLine>& fences) {
+                    const std::vector<FenceLine>& fences,
+                    std::optional<double> shaped_step_s) {
     std::string json = fmt::format(R"({{"step":{})", metrics.step);
     if (metrics.has_numbers) {
         json += fmt::format(R"(,"loss":{},"learning_rate":{},"grad_norm":{})",
@@ -52,6 +53,9 @@ std::string to_json(const StepMetrics& metrics,
         json += fmt::format(R"(,"emulated_step_s":{},"emulated_s":{})",
                             number(*metrics.emulated_step_s),
                             number(metrics.emulated_s.value_or(0)));
+    }
+    if (shaped_step_s) {
+        json += fmt::format(R"(,"shaped_step_s":{})", number(*shaped_step_s));
     }
     if (!metrics.skipped.empty()) {
         json += fmt::format(R"(,"skipped":{})",

@@ -17,7 +17,8 @@ namespace fusionllm {
 //! One line of JSON: numbers with all their digits, a non-finite one null.
 //! \param fences of this step, may be empty
 std::string to_json(const StepMetrics& metrics,
-                    const std::vector<FenceLine>& fences);
+                    const std::vector<FenceLine>& fences,
+                    std::optional<double> shaped_step_s);
 
 //! One object a line, in a JSON array.
 std::string to_json(const std::vector<FenceLine>& lines);

@@ -100,8 +100,11 @@ struct CompressionSection {
 
 //! [network]
 struct NetworkSection {
-    std::string mode = "none";     //!< or "emulated"
-    std::string compute = "real";  //!< or "waits"
+    std::string mode = "none";         //!< or "emulated" or "shaped"
+    std::string compute = "real";      //!< or "paced" or "waits"
+    double time_scale = 1;             //!< of all times of the testbed
+    std::string jitter = "0 s";        //!< of shaped links
+    std::vector<std::string> changes;  //!< of their lines
 
     friend bool operator==(const NetworkSection&,
                            const NetworkSection&) = default;

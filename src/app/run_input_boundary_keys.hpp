@@ -69,15 +69,28 @@ void visit_compression(Input& input, Visitor& visitor) {
 template <class Input, class Visitor>
 void visit_network(Input& input, Visitor& visitor) {
     auto& network = input.network;
-    visitor.section("network", "The testbed's clock.");
+    visitor.section("network", "The testbed's links and devices.");
     visitor.key("mode",
                 network.mode,
-                Choices{{"none", "emulated"}},
-                "\"emulated\": time the steps for the topology, too.");
+                Choices{{"none", "emulated", "shaped"}},
+                "\"emulated\": time steps for it; \"shaped\": delay messages.");
     visitor.key("compute",
                 network.compute,
-                Choices{{"real", "waits"}},
-                "\"waits\": take the devices' time, compute nothing.");
+                Choices{{"real", "paced", "waits"}},
+                "In the devices' time: \"paced\", or without computing: "
+                "\"waits\".");
+    visitor.key("time_scale",
+                network.time_scale,
+                above_zero,
+                "The testbed's times are so much longer here.");
+    visitor.key("jitter",
+                network.jitter,
+                Any{},
+                "Of shaped links: messages come up to this later.");
+    visitor.key("changes",
+                network.changes,
+                Any{},
+                "Of shaped lines: [\"lyon-osaka x0.1 at 30 s for 5 s\"].");
 }
 
 template <class Input, class Visitor>

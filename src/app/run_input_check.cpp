@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/units.hpp"
 
 namespace fusionllm::detail {
 namespace {
@@ -270,6 +271,13 @@ void check_compression(const RunInput& input, const FindPlace& place) {
 
 //! What needs numbers cannot go with waits.
 void check_network(const RunInput& input, const FindPlace& place) {
+    try {
+        parse_seconds(input.network.jitter);
+    } catch (const InputError& error) {
+        throw InputError(fmt::format("{}: 'jitter' in [network]: {}",
+                                     place("network", "jitter"),
+                                     error.what()));
+    }
     if (input.network.compute != "waits") {
         return;
     }

@@ -330,7 +330,7 @@ StepMetrics Trainer::State::train_step() {
     ++step;
     StepMetrics metrics;
     metrics.step = step;
-    metrics.has_numbers = !setup.waits;
+    metrics.has_numbers = !setup.waits || setup.waits->has_numbers();
     metrics.loss = decision.loss;
     metrics.learning_rate = rate;
     metrics.grad_norm = decision.grad_norm;

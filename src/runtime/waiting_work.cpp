@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "fusionllm/comm/shaped_transport.hpp"
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/runtime/message.hpp"
 #include "fusionllm/util/error.hpp"
@@ -34,6 +35,16 @@ Buffer make_blank(const MessageHeader& header) {
 }
 
 }  // namespace
+
+void Pace::finish(double ready_s, double seconds) {
+    const double end_s = std::max(free_s_, ready_s) + seconds;
+    const double now_s = monotonic_s();
+    free_s_ = std::max(end_s, now_s);
+    due_s_ += seconds;
+    late_s_ += free_s_ - end_s;
+    check_pace(due_s_, late_s_, "the actions of a stage end");
+    sleep_until(end_s);
+}
 
 WaitingWork::WaitingWork(const OpGraph& graph,
                          OpRange ops,
@@ -121,11 +132,6 @@ void WaitingWork::check(const WorkItem& item) const {
     }
 }
 
-void WaitingWork::wait(double ready_s, double seconds) {
-    free_s_ = std::max(free_s_, ready_s) + seconds;
-    sleep_until(free_s_);
-}
-
 std::vector<MadeMessage> WaitingWork::run(WorkItem item,
                                           PipelineResult& /*result*/) {
     const auto scope =
@@ -137,13 +143,31 @@ std::vector<MadeMessage> WaitingWork::run(WorkItem item,
                                    : with_gradient(graph_, slice_.inputs)) {
         made.push_back({value, make_blank(make_header(item, value))});
     }
-    wait(item.ready_s,
-         item.is_forward() ? seconds_.forward_s : seconds_.backward_s);
+    pace_.finish(item.ready_s,
+                 item.is_forward() ? seconds_.forward_s : seconds_.backward_s);
     return made;
 }
 
 void WaitingWork::update() {
-    wait(monotonic_s(), seconds_.update_s);
+    pace_.finish(monotonic_s(), seconds_.update_s);
+}
+
+std::vector<MadeMessage> PacedWork::run(WorkItem item, PipelineResult& result) {
+    const double ready_s = item.ready_s;
+    const bool is_training = item.use == CodecKey::Use::training;
+    const double seconds =
+        item.is_forward() ? seconds_.forward_s : seconds_.backward_s;
+    auto made = work_->run(std::move(item), result);
+    if (is_training) {
+        const auto scope = timer_.measure("pace");
+        pace_.finish(ready_s, seconds);
+    }
+    return made;
+}
+
+void PacedWork::finish_update(double begin_s) {
+    const auto scope = timer_.measure("pace");
+    pace_.finish(begin_s, seconds_.update_s);
 }
 
 WaitingExchange::WaitingExchange(const OpGraph& graph,

@@ -50,7 +50,7 @@ Worker::Worker(Transport& transport, WorkerSetup setup)
       optimizer_(make_optimizer(setup_.optimizer)) {
     const StageSlice slice = make_slice(
         setup_.graph, setup_.plan.placement.stages[*setup_.role.stage].ops);
-    if (setup_.waits) {
+    if (setup_.waits && !setup_.waits->has_numbers()) {
         wait_instead(slice);
     } else {
         // Files are read on this thread, one tensor after another.
@@ -63,6 +63,13 @@ Worker::Worker(Transport& transport, WorkerSetup setup)
         run([&] { make_stage(slice, fence_state); });
         work_ = std::make_unique<TensorWork>(
             setup_.graph, *stage_, compute_.timer());
+        if (setup_.waits) {
+            auto paced =
+                std::make_unique<PacedWork>(std::move(work_), compute_.timer());
+            paced_ = paced.get();
+            work_ = std::move(paced);
+            set_waits(setup_.plan.fences);
+        }
         exchange_ = std::make_unique<GradientExchange>(
             setup_.graph, setup_.plan, setup_.role, *parameters_);
     }
@@ -168,8 +175,13 @@ void Worker::wait_instead(const StageSlice& slice) {
 }
 
 void Worker::set_waits(const std::vector<Fence>& fences) {
-    waiting_->set(fences,
-                  setup_.waits->estimate(fences).at(*setup_.role.stage));
+    const StageSeconds seconds =
+        setup_.waits->estimate(fences).at(*setup_.role.stage);
+    if (waiting_ != nullptr) {
+        waiting_->set(fences, seconds);
+    } else {
+        paced_->set(seconds);
+    }
 }
 
 std::string Worker::take_bad_op() {
@@ -192,11 +204,12 @@ void Worker::add_fence_reports(StepReport& report) {
 }
 
 void Worker::set_fences(const std::vector<Fence>& fences) {
-    if (waiting_ != nullptr) {
+    if (setup_.waits) {
         set_waits(fences);
-        return;
     }
-    run([&] { stage_->set_fences(fences); });
+    if (stage_) {
+        run([&] { stage_->set_fences(fences); });
+    }
 }
 
 void Worker::make_stage(const StageSlice& slice,
@@ -284,6 +297,7 @@ void Worker::update(const StepDecision& decision, double learning_rate) {
         return;
     }
     run([&] {
+        const double begin_s = monotonic_s();
         const at::NoGradGuard no_grad;
         const auto& all = setup_.graph.signature().parameters;
         for (std::size_t i = 0; i < gradients_.size(); ++i) {
@@ -306,6 +320,9 @@ void Worker::update(const StepDecision& decision, double learning_rate) {
         }
         gradients_.clear();
         parameters_->clear_gradients();
+        if (paced_ != nullptr) {
+            paced_->finish_update(begin_s);
+        }
     });
 }
 

@@ -37,7 +37,7 @@ struct WorkerSetup {
     std::function<std::shared_ptr<void>()> scope;
     LoadTensor load;
     InitialTensor initial;
-    std::optional<StageWaits> waits;  //!< in place of computing
+    std::optional<StageWaits> waits;  //!< take the time of another device
 };
 
 /*!
@@ -111,6 +111,7 @@ private:
     std::unique_ptr<FencedStage> stage_;  // none where it waits
     std::unique_ptr<StageWork> work_;
     WaitingWork* waiting_ = nullptr;  // `work_`, if that is one
+    PacedWork* paced_ = nullptr;      // the same
     std::optional<WaitingExchange> waiting_exchange_;
     std::unique_ptr<Pipeline> pipeline_;
     std::unique_ptr<GradientExchange> exchange_;

@@ -88,9 +88,9 @@ TEST(RunInputErrors, say_file_line_key_and_value) {
         {"[compression]\nmax_byte_ratio = 0.5",
          "inputs/x.toml:2: 'max_byte_ratio' in [compression] must be at least "
          "1, not 0.5"},
-        {"[network]\nmode = 'shaped'",
-         "inputs/x.toml:2: 'mode' in [network] must be \"none\" or "
-         "\"emulated\", not \"shaped\""},
+        {"[network]\nmode = 'real'",
+         "inputs/x.toml:2: 'mode' in [network] must be \"none\", "
+         "\"emulated\" or \"shaped\", not \"real\""},
         // Ranges
         {"[train]\nsteps = 0",
          "inputs/x.toml:2: 'steps' in [train] must be at least 1, not 0"},

@@ -159,9 +159,10 @@ Figures measure(const BenchOptions& options,
     };
     if (!options.waits.empty()) {
         setup.waits =
-            StageWaits{[waits = waits_of(options)](const std::vector<Fence>&) {
-                return waits;
-            }};
+            StageWaits{StageWaits::Kind::in_place_of_computing,
+                       [waits = waits_of(options)](const std::vector<Fence>&) {
+                           return waits;
+                       }};
     }
     Figures figures;
     std::optional<BareSteps> bare;

@@ -20,10 +20,11 @@ TrainingCase make_case(int ranks) {
 }
 
 StageWaits wait_for(const StageSeconds& seconds, int ranks) {
-    return {[=](const std::vector<Fence>&) {
+    const auto estimate = [=](const std::vector<Fence>&) {
         return std::vector<StageSeconds>(static_cast<std::size_t>(ranks),
                                          seconds);
-    }};
+    };
+    return {StageWaits::Kind::in_place_of_computing, estimate};
 }
 
 //! At every cut, so at the ends of the stages, too.
@@ -91,6 +92,22 @@ TEST(Waits, take_the_seconds_of_the_schedule) {
     // machine adds nobody knows.
     for (const StepMetrics& metrics : result.metrics) {
         EXPECT_GE(metrics.step_s, 5 * 12e-3 + 5e-3);
+    }
+}
+
+TEST(Waits, change_no_bit_after_computing) {
+    const TrainingResult plain = train(make_case(2));
+    TrainingCase training = make_case(2);
+    training.waits = wait_for({2e-2, 3e-2, 1e-2}, 2);
+    training.waits->kind = StageWaits::Kind::after_computing;
+
+    const TrainingResult paced = train(training);
+
+    EXPECT_EQ(paced.tensors, plain.tensors);
+    ASSERT_EQ(paced.metrics.size(), plain.metrics.size());
+    for (std::size_t i = 0; i < plain.metrics.size(); ++i) {
+        EXPECT_EQ(paced.metrics[i].loss, plain.metrics[i].loss);
+        EXPECT_GE(paced.metrics[i].step_s, 5 * 5e-2 + 1e-2);
     }
 }
 

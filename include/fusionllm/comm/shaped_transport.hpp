@@ -46,8 +46,8 @@ private:
 
 /*!
  * Throws `InputError` if what should have taken `due_s` in all came `late_s`
- * later in all, by more than a tenth and a quarter of a second: what is late,
- * and by how much the testbed has to be slowed.
+ * later in all, by more than a tenth and two seconds: what is late, and by how
+ * much the testbed has to be slowed.
  */
 void check_pace(double due_s, double late_s, const std::string& what);
 

@@ -110,7 +110,7 @@ struct TrainerSetup {
     TraceOptions trace{};
     //! Time the steps for other devices and links; only the root's counts.
     std::optional<Emulation> emulation = std::nullopt;
-    //! Nobody computes: no data, no loss, no evaluation; equal on all ranks.
+    //! Take the time of other devices; equal on all ranks.
     std::optional<StageWaits> waits = std::nullopt;
     //! Asked, on the main thread, for the parameters and buffers that this rank
     //! holds, one after another, unless a checkpoint is loaded.

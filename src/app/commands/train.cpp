@@ -9,6 +9,7 @@
 #include "fusionllm/comm/collectives.hpp"
 #include "fusionllm/comm/mpi_transport.hpp"
 #include "fusionllm/comm/rank_table.hpp"
+#include "fusionllm/comm/shaped_transport.hpp"
 #include "fusionllm/exec/memory.hpp"
 #include "fusionllm/exec/threads.hpp"
 #include "fusionllm/plan/traffic.hpp"
@@ -72,6 +73,13 @@ public:
           transport_(world, layout_),
           table_(world, briefing.job_id),
           watchman_(table_) {
+        if (input_.network.mode == "shaped") {
+            shaped_ = std::make_unique<ShapedTransport>(
+                transport_,
+                share_links(world,
+                            briefing.job_id,
+                            make_shaped_links(input_, job_, devices_)));
+        }
         table_.set_stage(role_.stage ? static_cast<int>(*role_.stage) : -1);
         if (!briefing.checkpoint.empty()) {
             reader_ = std::make_unique<CheckpointReader>(briefing.checkpoint);
@@ -110,6 +118,7 @@ private:
     GroupLayout layout_;
     RankRole role_;
     MpiTransport transport_;
+    std::unique_ptr<ShapedTransport> shaped_;  // over `transport_`, if wanted
     RankTable table_;
     Watchman watchman_;
     std::unique_ptr<CheckpointReader> reader_;
@@ -166,7 +175,9 @@ TrainerHooks TrainRun::make_hooks() {
         }
         output_->write_metrics(to_json(
             metrics,
-            metrics.fences.empty() ? std::vector<FenceLine>() : fences_));
+            metrics.fences.empty() ? std::vector<FenceLine>() : fences_,
+            shaped_ ? std::optional(metrics.step_s / input_.network.time_scale)
+                    : std::nullopt));
         progress_->print(metrics);
     };
     hooks.stop_requested = [this] { return watchman_.stop_request(); };
@@ -251,14 +262,24 @@ EvaluationCodecs TrainRun::evaluation_codecs() const {
                                                 : EvaluationCodecs::both;
 }
 
-//! What the devices of the input's topology would compute is waited for.
+//! The time of the devices of the input's topology.
 std::optional<StageWaits> TrainRun::make_waits() const {
-    if (!is_waiting()) {
+    if (input_.network.compute == "real") {
         return std::nullopt;
     }
-    return StageWaits{[this](const std::vector<Fence>& fences) {
-        return job_.model.step_costs(job_.plan.placement, fences).stages;
-    }};
+    return StageWaits{
+        is_waiting() ? StageWaits::Kind::in_place_of_computing
+                     : StageWaits::Kind::after_computing,
+        [this](const std::vector<Fence>& fences) {
+            auto stages =
+                job_.model.step_costs(job_.plan.placement, fences).stages;
+            for (StageSeconds& stage : stages) {
+                stage.forward_s *= input_.network.time_scale;
+                stage.backward_s *= input_.network.time_scale;
+                stage.update_s *= input_.network.time_scale;
+            }
+            return stages;
+        }};
 }
 
 //! The testbed is the topology of the input; rank 0 keeps the clock.
@@ -349,7 +370,8 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
 int TrainRun::run() {
     const auto hosts = all_gather_strings(world_, mpi::host_name());
     print_start(hosts);
-    Trainer trainer(transport_, make_setup(), input_.train, make_hooks());
+    Transport& links = shaped_ ? static_cast<Transport&>(*shaped_) : transport_;
+    Trainer trainer(links, make_setup(), input_.train, make_hooks());
     check_data(trainer);
     data_hash_ = trainer.data_hash();
     if (is_root()) {

@@ -5,7 +5,9 @@
 #include "fusionllm/comm/mpi.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
+#include "fusionllm/runtime/shaping.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/units.hpp"
 
 #include "app/adaptation.hpp"
 #include "app/json_text.hpp"
@@ -164,6 +166,17 @@ std::vector<DeviceId> match_devices(const RunInput& input,
         hosts);
 }
 
+ShapedLinks make_shaped_links(const RunInput& input,
+                              const Job& job,
+                              const std::vector<DeviceId>& device_of_rank) {
+    return make_shaped_links(job.model.network(),
+                             device_of_rank,
+                             {input.network.time_scale,
+                              parse_seconds(input.network.jitter),
+                              input.network.changes,
+                              static_cast<std::uint64_t>(input.run.seed)});
+}
+
 std::string to_text(const Briefing& briefing) {
     return pack_texts({briefing.problem,
                        std::to_string(briefing.status),
@@ -196,8 +209,11 @@ Briefing make_briefing(const TrainArguments& arguments,
         input = choose_micro_batches(std::move(input), source, num_ranks);
         Job job = make_job(input, source, num_ranks);
         job.plan = plan_job(input, job).plan;
-        make_rank_role(
-            job.plan, match_devices(input, job.topology, hosts), root);
+        const auto devices = match_devices(input, job.topology, hosts);
+        make_rank_role(job.plan, devices, root);
+        if (input.network.mode == "shaped") {
+            make_shaped_links(input, job, devices);
+        }
         FUSIONLLM_VALIDATE(
             arguments.existing != Existing::resume ||
                 input.network.compute != "waits",

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "fusionllm/comm/shaped_links.hpp"
+
 #include "app/commands/commands.hpp"
 #include "app/job.hpp"
 
@@ -34,5 +36,10 @@ Briefing make_briefing(const TrainArguments& arguments,
 std::vector<DeviceId> match_devices(const RunInput& input,
                                     const Topology& topology,
                                     const std::vector<std::string>& hosts);
+
+//! The links of the input's testbed between these ranks; throws `InputError`.
+ShapedLinks make_shaped_links(const RunInput& input,
+                              const Job& job,
+                              const std::vector<DeviceId>& device_of_rank);
 
 }  // namespace fusionllm

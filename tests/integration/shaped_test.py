@@ -1,0 +1,102 @@
+"""Messages that come as late as the links of a testbed would bring them."""
+
+import json
+import statistics
+
+import harness
+
+STEPS = 3
+SITES = ("--set", "topology.sites=[{name = 'lyon', ranks = 1}, "
+                  "{name = 'osaka', ranks = 1}]",
+         "--set", "plan.partition=equal_ops")
+SLOW = (*SITES, "--set", f"train.steps={STEPS}",
+        "--set", "topology.links=[{between = ['lyon', 'osaka'], "
+                 "bandwidth = '400 kbit/s', latency = '30 ms'}]")
+SHAPED = ("--set", "network.mode=shaped")
+
+
+class ShapedTest(harness.ProgramTest):
+    def lines(self, output, name="metrics.jsonl"):
+        text = (self.folder / output / name).read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def step_times(self, output):
+        return [line["step_s"] for line in self.lines(output)]
+
+    def test_a_step_takes_what_the_simulator_says(self):
+        waits = (*SLOW, "--set", "network.compute=waits",
+                 "--set", "topology.device_kinds=[{name = 'slow', "
+                          "fp32 = '200 Mflop/s'}]")
+        planned = self.run_program("simulate", harness.TINY, *waits, "--json")
+        step_s = json.loads(planned.stdout)["step_s"]
+
+        for scale in (1, 2):
+            self.train(f"at-{scale}", *waits, *SHAPED,
+                       "--set", f"network.time_scale={scale}", ranks=2)
+
+            lines = self.lines(f"at-{scale}")
+            fastest = min(line["shaped_step_s"] for line in lines)
+            self.assertAlmostEqual(lines[0]["shaped_step_s"],
+                                   lines[0]["step_s"] / scale)
+            # Nothing comes early; how late it is looked at depends on the
+            # machine, and a decision crosses the link twice.
+            self.assertGreater(fastest, 0.99 * step_s)
+            self.assertLess(fastest, 1.25 * step_s + 1)
+
+    def test_an_outage_changes_nothing_but_time(self):
+        self.train("plain", *SLOW, ranks=2)
+        self.train("shaped", *SLOW, *SHAPED,
+                   "--set", "network.jitter=10 ms",
+                   "--set", "network.changes="
+                            "['lyon-osaka x0 at 1 s for 5 s']",
+                   ranks=2)
+
+        self.assert_same_run("plain", "shaped", STEPS)
+        self.assertGreater(max(self.step_times("shaped")), 5)
+
+    def test_wrong_changes_are_refused(self):
+        result = self.train("run", *SLOW, *SHAPED, "--set",
+                            "network.changes=['lyon-graz x0 at 1 s']",
+                            ranks=2, status=2)
+
+        self.assertEqual(len(result.sentences()), 1, result)
+        self.assertIn("'lyon-graz'", result.sentences()[0])
+
+    def test_codecs_follow_a_link_that_gets_ten_times_slower(self):
+        interval = 2
+        course = (*SITES, "--set", "model.width=32", "--set",
+                  "model.context=64", "--set", "model.tie_embeddings=false",
+                  "--set", "train.steps=20",
+                  "--set", "train.evaluate_every=0",
+                  "--set", "checkpoint.every=0")
+        self.train("dense", *course, ranks=2)
+        self.train(
+            "run", *course, *SHAPED, "--set", "network.compute=paced",
+            "--set", "topology.device_kinds=[{name = 'slow', "
+                     "fp32 = '500 Mflop/s'}]",
+            "--set", "topology.links=[{between = ['lyon', 'osaka'], "
+                     "bandwidth = '5 Mbit/s', latency = '1 ms'}]",
+            "--set", "network.changes=['lyon-osaka x0.1 at 2 s']",
+            "--set", "compression.rule=adaptive",
+            "--set", "compression.adapt=on",
+            "--set", f"compression.measure_every={interval}",
+            ranks=2, limit_s=120)
+
+        times = self.step_times("run")
+        usual = statistics.median(times[1:5])
+        slowed = next(step for step in range(2, len(times))
+                      if min(times[step - 1:step + 1]) > 2 * usual)
+        changes = [change["step"]
+                   for change in self.lines("run", "fences.jsonl")]
+        after = [step for step in changes if step >= slowed]
+        self.assertTrue(after, (times, changes))
+        self.assertLessEqual(after[0] - slowed, 3 * interval, (times, changes))
+        self.assertLess(statistics.median(times[after[0]:]),
+                        times[slowed] / 2, (times, changes))
+        dense = self.metrics("dense")[-1]["loss"]
+        loss = self.metrics("run")[-1]["loss"]
+        self.assertLess(abs(loss - dense), 0.01 * dense)
+
+
+if __name__ == "__main__":
+    harness.main()
