@@ -6,7 +6,7 @@
                                [--until HH:MM] [--report DOCS]
 
 A cell is one run: a task, a codec, the fences that have it, a seed. There are
-three tasks, all with 4 layers:
+three tasks with 4 layers:
 
     text    characters of FILE (convergence_text.toml; tinyshakespeare: 1.1 MB)
     k_hop   pointer chasing, which needs depth (k_hop.toml)
@@ -14,7 +14,8 @@ three tasks, all with 4 layers:
             runs answer (docs/decisions/one-compressed-link.md)
 
 and fences after blocks 0, 1 and 2 ("all"), or after one of them ("one": block
-1; "first"; "last"). One rank runs them all: a codec at a fence inside a stage
+1; "first"; "last"). A fourth, "deep" (deep.toml), is k_hop for 48 layers, with
+the fences and codecs ("plan") that OP-Fence gives GPT-2 XL on a testbed. One rank runs them all: a codec at a fence inside a stage
 has the same numbers, bit by bit, as between stages.
 
 Every cell has a folder F/cells/NAME. To run for hours in pieces, end the script
@@ -26,9 +27,8 @@ and ?. --steps is for a quick look: use another folder for it. A cell of 7
 minutes a core and two jobs make 17 cells an hour.
 
 Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
-the folder DOCS: results.csv, convergence.md with the tables of
-docs/evaluation.md, and with matplotlib convergence-*.svg. Seconds over slow
-links are those that `fusionllm plan` predicts for four devices of the default
+the folder DOCS (docs/evaluation): convergence.csv, convergence.md, and with
+matplotlib convergence-*.svg. Seconds over slow links are those that `fusionllm plan` predicts for four devices of the default
 kind with links of 20 Mbit/s and 10 ms between them.
 """
 
@@ -47,6 +47,7 @@ import subprocess
 import sys
 import time
 
+import convergence_plans
 import convergence_report
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -66,6 +67,7 @@ TASKS = {
     "text": Task("convergence_text.toml", 1000, 250),
     "k_hop": Task("k_hop.toml", 1500, 500),
     "short": Task("convergence_text.toml", 700, 350, ("model.context=64",)),
+    "deep": Task("deep.toml", 800, 400),
 }
 
 
@@ -73,7 +75,7 @@ TASKS = {
 class Cell:
     task: str
     label: str  # "dense", a control, or a codec
-    fences: str = "none"  # a key of BLOCKS
+    fences: str = "none"  # a key of BLOCKS, or "plan"
     seed: int = 1
     settings: tuple = ()
     share: float = 1  # of the task's steps
@@ -95,6 +97,11 @@ def control(task, block, restart):
                           f"compression.restart={restart}"),
                 # Who sees nothing learns how often each token is, at once.
                 share=0.1 if restart == "zeros" else 1)
+
+
+def planned(rule, testbed):
+    """The fences of GPT-2 XL's plan for a testbed."""
+    return Cell("deep", f"{rule} on {testbed}", "plan")
 
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
@@ -119,6 +126,12 @@ def cells():
           for name in ("text", "k_hop")],
         control("short", 2, "embedding"),
         hops(GRADED_16), hops("dense", "none", 2), hops(GRADED_16, "all", 2),
+        Cell("deep", "dense"), planned("adaptive", "homes-48"),
+        planned("adaptive, at most 16x", "homes-48"),
+        planned("adaptive", "campus-48"), planned("adaptive", "cloud-48"),
+        planned("adaptive", "continents-48"), control("deep", 46, "embedding"),
+        planned("uniform top-k 100", "homes-48"),
+        planned("AdaTopK as we read it", "homes-48"),
         hops(GRADED_100, "one"), hops("int8/int4s"), hops(GRADED_32),
         hops(GRADED_8), hops(GRADED_100), hops("dense", "none", 3),
         hops(GRADED_16, "all", 3), hops(GRADED_16, "one"), text(GRADED_16),
@@ -149,36 +162,27 @@ SLOW_LINKS = [
 
 
 def task_settings(task, text):
-    path = [] if task == "k_hop" else [f'data.path="{text}"']
+    path = [] if task in ("k_hop", "deep") else [f'data.path="{text}"']
     return path + list(TASKS[task].settings)
 
 
 def four_stages(program, task, text):
     """Plan lines of one stage, and (cut, value) after blocks 0, 1 and 2."""
-    command = [program, "plan", str(HERE / TASKS[task].source), "--np", "4",
-               "--set", "compression.rule=uniform",
-               "--set", "compression.codec=int8"]
-    for setting in task_settings(task, text):
-        command += ["--set", setting]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode != 0:
-        sys.exit(f"{' '.join(command)}: {result.stderr}")
-    lines = result.stdout.splitlines()
+    lines = convergence_plans.plan_lines(
+        program, HERE / TASKS[task].source,
+        [*task_settings(task, text), "compression.rule=uniform",
+         "compression.codec=int8"], 4)
     stages = [re.match(r"stage \d+ ops (\d+) (\d+) .*\.\.\. (\S+)", line)
               for line in lines if line.startswith("stage")]
-    fences = [re.match(r"fence (\d+) value (\d+) ", line)
-              for line in lines if line.startswith("fence")]
     ends = [stage.group(3) for stage in stages[:-1]]
     if ends != [f"h.{block}.mlp.residual" for block in range(3)]:
         sys.exit(f"the four stages of {task} should each end with a block, but "
                  f"they end with {', '.join(ends)}; edit four_stages")
-    head = [line for line in lines if line.startswith(
-        ("graph", "schedule", "micro_batches"))]
-    one = head + ['group "local" devices 0',
-                  f"stage 0 ops 0 {stages[-1].group(2)} devices 0"]
-    four = [line for line in lines
-            if line and not line.startswith(("#", "fence"))]
-    return Stages(one, four, [fence.group(1, 2) for fence in fences])
+    fences = [re.match(r"fence (\d+) value (\d+) ", line).group(1, 2)
+              for line in lines if line.startswith("fence")]
+    return Stages(convergence_plans.one_stage(lines),
+                  [line for line in lines if not line.startswith("fence")],
+                  fences)
 
 
 @dataclasses.dataclass
@@ -195,6 +199,7 @@ class Sweep:
         self.folder = pathlib.Path(arguments.folder).resolve()
         self.steps = arguments.steps
         self.stages = {}
+        self.plans = {}
 
     def place(self, cell):
         return self.folder / "cells" / cell.name
@@ -207,20 +212,38 @@ class Sweep:
             self.stages[task] = four_stages(self.program, task, self.text)
         return self.stages[task]
 
+    def plan(self, cell):
+        """GPT-2 XL's, for a cell of task "deep"."""
+        if cell.label not in self.plans:
+            rule, testbed = cell.label.split(" on ")
+            self.plans[cell.label] = convergence_plans.plan_of(
+                self.program, rule, testbed)
+        return self.plans[cell.label]
+
     def fence_lines(self, cell):
+        if cell.fences == "plan":
+            return self.plan(cell).fences
         return [f"fence {cut} value {value} {cell.label}" for block,
                 (cut, value) in enumerate(self.stages_of(cell.task).fences)
                 if block in BLOCKS.get(cell.fences, ())]
 
     def write_fences(self, cell):
-        lines = self.stages_of(cell.task).one + self.fence_lines(cell)
+        if cell.task == "deep":
+            one = convergence_plans.one_stage(convergence_plans.plan_lines(
+                self.program, HERE / TASKS["deep"].source, [], 1))
+        else:
+            one = self.stages_of(cell.task).one
+        lines = one + self.fence_lines(cell)
         path = self.place(cell) / "fences.txt"
         path.write_text("\n".join(lines) + "\n")
         return path
 
     def slow_seconds(self, cell):
-        """Predicted seconds a step over slow links; None for controls."""
-        if cell.settings:
+        """Predicted seconds a step over slow links, of GPT-2 XL on the testbed
+        for "deep"; None for controls."""
+        if cell.fences == "plan":
+            return self.plan(cell).step_s
+        if cell.settings or cell.task == "deep":
             return None
         lines = self.stages_of(cell.task).four + self.fence_lines(cell)
         path = self.folder / "slow-links.txt"

@@ -28,7 +28,8 @@ STUDY = [
 WANTED = [(7.5, 0.01), (15.5, 0.02), (96, 0.05)]
 NOT_CODECS = ("dense", "cut", "zeros")
 FAMILIES = {"int": "o", "top_k_row": "v", "top_k": "^", "subspace": "s",
-            "paper": "x", "dense": "*"}
+            "paper": "x", "dense": "*", "adaptive": "P", "uniform": "1",
+            "AdaTopK": "2"}
 
 
 def is_codec(row):
@@ -68,8 +69,9 @@ def merged(rows):
             if row[key] is not None:
                 row[key] = statistics.mean(each[key] for each in group)
         row["seeds"] = sorted(each["seed"] for each in group)
-        gaps = [each["gap"] for each in group]
-        row["spread"] = max(gaps) - min(gaps) if len(gaps) > 1 else None
+        what = "gap" if is_codec(row) else "loss"
+        values = [each[what] for each in group]
+        row["spread"] = max(values) - min(values) if len(group) > 1 else None
         result.append(row)
     return result
 
@@ -98,7 +100,8 @@ def task_table(rows, slow_seconds):
     for row in rows:
         loss = f"{row['loss']:.4f}"
         if row["spread"] is not None:
-            loss += f" (gaps within {row['spread']:.4f})"
+            what = "gaps" if is_codec(row) else "losses"
+            loss += f" ({what} within {row['spread']:.4f})"
         ratio = f"{row['byte_ratio']:.1f}" if is_codec(row) else ""
         label = row["label"]
         if label.startswith("zeros"):
@@ -199,23 +202,24 @@ def write_csv(rows, path):
 def write(results, begun, missing, slow_seconds, folder):
     folder.mkdir(parents=True, exist_ok=True)
     rows = with_gaps(results)
-    write_csv(rows, folder / "results.csv")
-    lines = []
+    write_csv(rows, folder / "convergence.csv")
+    lines = ["<!-- Made by tests/bench/convergence.py; edit that. What it "
+             "says: ../evaluation.md. -->\n", "# Convergence", ""]
     by_task = {}
     for row in merged(rows):
         by_task.setdefault(row["task"], []).append(row)
     for task, group in by_task.items():
-        lines += [f"### {task}", "", control_sentence(task, group), "",
+        lines += [f"## {task}", "", control_sentence(task, group), "",
                   *task_table(group, slow_seconds), ""]
     for task in ("text", "short"):
         if task in by_task:
-            lines += [f"### {task} beside the study", "",
+            lines += [f"## {task} beside the study", "",
                       *front_table(by_task[task]), ""]
-    lines += ["### What is wanted", "", *wanted_table(by_task), "",
-              "### Begun", "", *begun_table(begun, rows), "",
-              "### Not finished", "", ", ".join(f"`{name}`" for name in missing)
-              or "All cells are there.", ""]
-    (folder / "convergence.md").write_text("\n".join(lines))
+    lines += ["## What is wanted", "", *wanted_table(by_task), "",
+              "## Begun", "", *begun_table(begun, rows), "",
+              "## Not finished", "", ", ".join(f"`{name}`" for name in missing)
+              or "All cells are there."]
+    (folder / "convergence.md").write_text("\n".join(lines) + "\n")
     if not by_task:
         print("no dense run has been finished, so no gaps and no plots")
         return
@@ -243,7 +247,8 @@ def plot_gaps(by_task, path):
                                 figsize=(4.6 * len(by_task), 3.8))
     for axis, (task, rows) in zip(axes[0], by_task.items()):
         for name, marker in FAMILIES.items():
-            for fences, colour in (("all", "C0"), ("one", "C1")):
+            for fences, colour in (("all", "C0"), ("one", "C1"),
+                                   ("plan", "C2")):
                 group = sorted((row["byte_ratio"], 100 * row["share"])
                                for row in rows if is_codec(row)
                                and row["fences"] == fences
@@ -257,7 +262,7 @@ def plot_gaps(by_task, path):
                 axis.axhline(100 * row["share"], color="grey", linestyle=":")
                 axis.text(3.2, 100 * row["share"], row["label"], va="bottom",
                           color="grey")
-        if task != "k_hop":
+        if task in ("text", "short"):
             axis.plot([ratio for ratio, _, _ in STUDY],
                       [100 * gap / STUDY_DENSE for _, _, gap in STUDY],
                       color="k", linestyle="--", linewidth=0.8,
@@ -284,7 +289,7 @@ def plot_curves(rows, slow_seconds, folder):
             for row in rows:
                 if row["task"] != task or row["seed"] != 1 or \
                         row["label"].startswith("zeros") or \
-                        row["fences"] not in ("none", "all"):
+                        row["fences"] not in ("none", "all", "plan"):
                     continue
                 factor = 1
                 if what == "time":

@@ -66,8 +66,10 @@ set_tests_properties(bench/codec PROPERTIES LABELS unit TIMEOUT 60)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME bench/convergence
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/convergence_test.py)
-set_tests_properties(bench/convergence PROPERTIES LABELS unit TIMEOUT 60
-  ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+add_test(NAME bench/evaluation
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/evaluation_test.py)
+set_tests_properties(bench/convergence bench/evaluation PROPERTIES
+  LABELS unit TIMEOUT 60 ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
 
 add_test(NAME bench/images
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/images.py
