@@ -1,7 +1,6 @@
 #include "fusionllm/importers/zip_archive.hpp"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -11,7 +10,7 @@
 #include "fusionllm/util/file.hpp"
 
 #include "bytes.hpp"
-#include "inflate.hpp"
+#include "zip_bytes.hpp"
 
 namespace fusionllm {
 namespace {
@@ -74,29 +73,7 @@ void take_long_sizes(std::string_view extra,
     }
 }
 
-std::array<std::uint32_t, 256> make_crc_table() {
-    std::array<std::uint32_t, 256> table{};
-    for (std::uint32_t byte = 0; byte < 256; ++byte) {
-        std::uint32_t crc = byte;
-        for (int bit = 0; bit < 8; ++bit) {
-            crc = (crc >> 1) ^ ((crc & 1U) != 0 ? 0xEDB88320U : 0U);
-        }
-        table[byte] = crc;
-    }
-    return table;
-}
-
 }  // namespace
-
-std::uint32_t crc32(std::string_view bytes) {
-    static const std::array<std::uint32_t, 256> table = make_crc_table();
-    std::uint32_t crc = 0xffffffff;
-    for (const char byte : bytes) {
-        crc =
-            (crc >> 8) ^ table[(crc ^ static_cast<unsigned char>(byte)) & 255];
-    }
-    return ~crc;
-}
 
 ZipArchive::ZipArchive(const std::filesystem::path& file)
     : ZipArchive(file, Range{0, size_of_file(file)}) {}

@@ -78,3 +78,16 @@ add_test(NAME bench/images
           --size resnet18)
 set_tests_properties(bench/images PROPERTIES LABELS mpi TIMEOUT 120
   ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+
+# The embedding is large enough to be seen if it is ever held twice; but a
+# sanitizer keeps memory that was given back.
+if(NOT FUSIONLLM_SANITIZE)
+  add_test(NAME bench/import_memory
+    COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/import_memory.py
+            --program $<TARGET_FILE:fusionllm> --mpiexec ${MPIEXEC_EXECUTABLE}
+            --ranks 3 --layers 7 --width 512 --heads 8 --vocabulary 30000
+            --check)
+  set_tests_properties(bench/import_memory PROPERTIES LABELS mpi TIMEOUT 180
+    SKIP_RETURN_CODE 77
+    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;PYTHONDONTWRITEBYTECODE=1")
+endif()

@@ -34,6 +34,21 @@ def main():
     unittest.main(argv=[sys.argv[0], "--verbose", *rest])
 
 
+def find_pytorch(least):
+    """A Python with PyTorch of at least that version, or None:
+    $FUSIONLLM_TEST_PYTHON alone if it is set, else this one, else the system's,
+    which Debian's python3-torch is for."""
+    named = os.environ.get("FUSIONLLM_TEST_PYTHON")
+    check = ("import torch; assert tuple(map(int, torch.__version__"
+             f".split('.')[:2])) >= {least}")
+    for python in [named] if named else [sys.executable, "/usr/bin/python3"]:
+        found = subprocess.run([python, "-c", check], capture_output=True,
+                               check=False)
+        if found.returncode == 0:
+            return python
+    return None
+
+
 class Result:
     def __init__(self, status, stdout, stderr, seconds):
         self.status = status

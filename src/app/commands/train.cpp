@@ -16,9 +16,11 @@
 #include "fusionllm/runtime/checkpointer.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/memory_use.hpp"
 
 #include "app/adaptation.hpp"
 #include "app/commands/commands.hpp"
+#include "app/commands/memory_report.hpp"
 #include "app/commands/train_briefing.hpp"
 #include "app/commands/train_report.hpp"
 #include "app/fence_table.hpp"
@@ -126,8 +128,9 @@ private:
     std::unique_ptr<ProgressPrinter> progress_;
     std::unique_ptr<Checkpointer> checkpointer_;
     std::uint64_t data_hash_ = 0;
-    std::vector<FenceLine> fences_;  // as last measured
-    std::int64_t version_ = 0;       // of the fences, in this run
+    std::uint64_t loaded_bytes_ = 0;  // most in use until all was loaded
+    std::vector<FenceLine> fences_;   // as last measured
+    std::int64_t version_ = 0;        // of the fences, in this run
 };
 
 //! The job with rank 0's plan, so that all ranks have the same one.
@@ -335,6 +338,9 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
         transport_, root, sections_slot, pack_sections(trainer.sections()));
     const std::string cpu_time =
         gather_cpu_time(transport_, job_.plan, devices_);
+    const std::string memory = gather_memory(
+        transport_,
+        {weight_bytes(job_, role_), loaded_bytes_, peak_resident_bytes()});
     if (!is_root()) {
         return;
     }
@@ -355,7 +361,8 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
         !table.empty()) {
         std::printf("\n%s", table.c_str());
     }
-    std::printf("%s\n%s after step %ld of %ld; %s\n",
+    std::printf("\n%s%s\n%s after step %ld of %ld; %s\n",
+                memory.c_str(),
                 cpu_time.c_str(),
                 stop == StopRequest::none ? "done" : "stopped on request",
                 static_cast<long>(trainer.step()),
@@ -372,6 +379,7 @@ int TrainRun::run() {
     print_start(hosts);
     Transport& links = shaped_ ? static_cast<Transport&>(*shaped_) : transport_;
     Trainer trainer(links, make_setup(), input_.train, make_hooks());
+    loaded_bytes_ = peak_resident_bytes();
     check_data(trainer);
     data_hash_ = trainer.data_hash();
     if (is_root()) {

@@ -1,8 +1,17 @@
-#include "inflate.hpp"
+#include "zip_bytes.hpp"
 
 #include <zlib.h>
 
-namespace fusionllm::detail {
+#include "fusionllm/importers/zip_archive.hpp"
+
+namespace fusionllm {
+
+std::uint32_t crc32(std::string_view bytes) {
+    return static_cast<std::uint32_t>(::crc32_z(
+        0, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
+}
+
+namespace detail {
 
 std::optional<std::string> inflate(std::string_view packed, std::size_t size) {
     constexpr int without_header = -15;
@@ -21,4 +30,5 @@ std::optional<std::string> inflate(std::string_view packed, std::size_t size) {
     return is_good ? std::optional(std::move(bytes)) : std::nullopt;
 }
 
-}  // namespace fusionllm::detail
+}  // namespace detail
+}  // namespace fusionllm
