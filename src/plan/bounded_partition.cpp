@@ -89,15 +89,16 @@ BoundedPartition::Sweep BoundedPartition::add(const Sweep& a, const Sweep& b) {
 }
 
 void BoundedPartition::add_kinds(const PartitionTask& task) {
-    std::vector<const DeviceKind*> known;
+    std::vector<std::pair<const DeviceKind*, std::size_t>> known;
     for (const DeviceId device : task.order) {
         const DeviceKind* kind = &model_.kind_of(device);
-        const auto found = std::ranges::find(known, kind);
+        const std::pair both(kind, model_.op_support().software_of(device));
+        const auto found = std::ranges::find(known, both);
         kind_.push_back(static_cast<std::size_t>(found - known.begin()));
         if (found != known.end()) {
             continue;
         }
-        known.push_back(kind);
+        known.push_back(both);
         has_memory_limit_ |= kind->memory_bytes > 0;
         Kind& entry = kinds_.emplace_back();
         entry.sample = device;
@@ -169,10 +170,11 @@ int BoundedPartition::in_flight(std::size_t layer, std::size_t device) const {
 }
 
 //! By begin, the last stage end before the first that does not fit; `begin`
-//! if none fits; null if memory is not limited.
+//! if none fits; null if anything does.
 const std::vector<std::size_t>* BoundedPartition::ends_that_fit(
     Kind& kind, int in_flight) const {
-    if (model_.kind_of(kind.sample).memory_bytes <= 0) {
+    if (model_.kind_of(kind.sample).memory_bytes <= 0 &&
+        model_.op_support().is_everywhere()) {
         return nullptr;
     }
     auto& ends = kind.ends_that_fit[in_flight];

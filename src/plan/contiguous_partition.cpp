@@ -299,6 +299,10 @@ std::vector<std::size_t> cheap_cuts(const CostModel& model,
         }
     }
     cuts.push_back(num_ops);
+    const auto borders = model.op_support().borders();
+    cuts.insert(cuts.end(), borders.begin(), borders.end());
+    std::ranges::sort(cuts);
+    cuts.erase(std::ranges::unique(cuts).begin(), cuts.end());
     return cuts;
 }
 

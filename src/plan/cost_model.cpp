@@ -79,6 +79,12 @@ CostModel CostModel::with(Recompute recompute) const {
     return model;
 }
 
+CostModel CostModel::with(OpSupport support) const {
+    CostModel model = *this;
+    model.support_ = std::move(support);
+    return model;
+}
+
 void CostModel::add_inputs(const OpGraph& graph) {
     inputs_before_.assign(graph.ops().size() + 1, 0);
     for (const ValueId input : graph.signature().inputs) {
@@ -277,6 +283,9 @@ double CostModel::memory_bytes(OpRange ops, int in_flight) const {
 }
 
 int CostModel::max_in_flight(DeviceId device, OpRange ops) const {
+    if (!support_.can_run(device, ops)) {
+        return 0;
+    }
     const double memory = kind_of(device).memory_bytes;
     if (memory <= 0) {
         return no_limit;

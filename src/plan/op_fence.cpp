@@ -6,6 +6,7 @@
 #include "fusionllm/plan/device_order.hpp"
 #include "fusionllm/plan/local_search.hpp"
 #include "fusionllm/plan/partition.hpp"
+#include "fusionllm/plan/place_by_support.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/units.hpp"
 
@@ -191,6 +192,35 @@ void offer_other_orders(const CostModel& model,
     }
 }
 
+//! A line in which every device can run its ops, where their software differs;
+//! `order` becomes it if one of its partitions is the best so far.
+void offer_supported(const CostModel& model,
+                     const PlannerOptions& options,
+                     const std::vector<std::size_t>& cuts,
+                     std::vector<DeviceId>& order,
+                     Candidates& candidates) {
+    if (model.op_support().is_everywhere()) {
+        return;
+    }
+    const auto placement = place_by_support(model, order, options.use);
+    if (!placement) {
+        return;
+    }
+    std::vector<DeviceId> line;
+    for (const StagePlacement& stage : placement->stages) {
+        line.push_back(stage.devices.at(0));
+    }
+    for (const DeviceId device : order) {
+        if (std::ranges::find(line, device) == line.end()) {
+            line.push_back(device);
+        }
+    }
+    const bool is_best = candidates.offer(*placement);
+    if (offer_partitions(model, options, line, cuts, candidates) || is_best) {
+        order = std::move(line);
+    }
+}
+
 void offer_baselines(const CostModel& model,
                      const PlannerOptions& options,
                      Candidates& candidates) {
@@ -310,6 +340,7 @@ Placement place_op_fence(const CostModel& model,
         model.num_devices() <= most_devices_both_ways) {
         offer_order(typical_message_bytes(model, cuts));
     }
+    offer_supported(model, options, cuts, order, candidates);
     offer_baselines(model, options, candidates);
     offer_other_orders(model, options, order, cuts, candidates);
     if (!candidates.has_any()) {

@@ -9,6 +9,7 @@
 #include "fusionllm/plan/fence_rule.hpp"
 #include "fusionllm/plan/local_search.hpp"
 #include "fusionllm/plan/make_plan.hpp"
+#include "fusionllm/plan/place_by_support.hpp"
 #include "fusionllm/plan/schedule_depth.hpp"
 #include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/sim/simulate.hpp"
@@ -314,6 +315,11 @@ std::string explain(const OpGraph& graph,
                          const Topology& topology,
                          const PlanRequest& request,
                          const Found& found) {
+    if (!found.placements.all().empty() && request.partition != "op_fence") {
+        const std::string problem = find_support_problem(
+            found.placements.all().front(), model, graph, topology);
+        FUSIONLLM_VALIDATE(problem.empty(), "{}", problem);
+    }
     if (!found.problem) {
         throw InputError(explain(
             graph, model, topology, request, found.placements.all().front()));
@@ -354,6 +360,8 @@ PlannedStep choose_plan(const OpGraph& graph,
     FUSIONLLM_VALIDATE(request.micro_batches >= 1,
                        "a step has {} micro-batches; it needs at least one",
                        request.micro_batches);
+    const std::string problem = find_support_problem(model, graph, topology);
+    FUSIONLLM_VALIDATE(problem.empty(), "{}", problem);
     Candidate best;
     Recompute recompute = Recompute::off;
     Found found;
@@ -363,6 +371,12 @@ PlannedStep choose_plan(const OpGraph& graph,
             best = found.best;
             recompute = way;
         }
+    }
+    if (best.step_s == infinity && request.use == DeviceUse::all &&
+        !model.op_support().is_everywhere()) {
+        PlanRequest fewer = request;
+        fewer.use = DeviceUse::any;
+        return choose_plan(graph, model, topology, fewer);
     }
     if (best.step_s == infinity) {
         const Recompute last = recomputes_of(request, model).back();

@@ -1,6 +1,7 @@
 fusionllm_add_test(plan/device_groups_test.cpp)
 fusionllm_add_test(plan/fence_rule_test.cpp)
 fusionllm_add_test(plan/op_fence_test.cpp)
+fusionllm_add_test(plan/op_support_test.cpp LIBS fusionllm_sim GTest::gmock)
 fusionllm_add_test(plan/partition_test.cpp)
 fusionllm_add_test(plan/plan_test.cpp)
 fusionllm_add_test(plan/schedule_test.cpp)

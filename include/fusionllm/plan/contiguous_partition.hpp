@@ -68,7 +68,8 @@ std::vector<std::size_t> all_cuts(const CostModel& model);
 
 /*!
  * At most about `max_cuts` positions that are worth a cut: in every stretch of
- * equal compute the one with the least bytes, the first and the last op's too.
+ * equal compute the one with the least bytes, the first and the last op's too;
+ * and the borders of what some devices cannot run.
  */
 std::vector<std::size_t> cheap_cuts(const CostModel& model,
                                     std::size_t max_cuts);

@@ -8,6 +8,7 @@
 #include "fusionllm/graph/recompute.hpp"
 #include "fusionllm/graph/slice.hpp"
 #include "fusionllm/plan/codec_cost.hpp"
+#include "fusionllm/plan/op_support.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/plan/step_costs.hpp"
 #include "fusionllm/topology/network.hpp"
@@ -50,6 +51,9 @@ public:
     //! The same for stages that recompute, or do not; a new model's do not.
     CostModel with(Recompute recompute) const;
     Recompute recompute() const { return recompute_; }
+    //! The same for devices that cannot run every op; a new model's can.
+    CostModel with(OpSupport support) const;
+    const OpSupport& op_support() const { return support_; }
 
     std::size_t num_ops() const { return cuts_.size() - 1; }
     std::size_t num_devices() const { return kind_of_device_.size(); }
@@ -101,7 +105,8 @@ public:
         return saved_before_[ops.end] - saved_before_[ops.begin];
     }
     //! Most micro-batches in flight that fit the device; a large number if its
-    //! memory is not known; 0 if the stage does not fit at all.
+    //! memory is not known; 0 if the stage does not fit at all, or has an op
+    //! that the device cannot run.
     int max_in_flight(DeviceId device, OpRange ops) const;
 
     //! Elements of the parameters that the ops use, each once.
@@ -163,6 +168,7 @@ private:
     std::vector<std::uint32_t> kind_of_device_;
     double state_bytes_;
     Recompute recompute_ = Recompute::off;
+    OpSupport support_;
     std::vector<KindSums> sums_;            // by kind
     std::vector<CutCost> cuts_;             // by position, 0 to num_ops
     std::vector<CutValue> cut_values_;      // by position, then value

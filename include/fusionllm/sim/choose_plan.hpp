@@ -59,8 +59,11 @@ struct PlannedStep {
  * With recompute "auto" the plan without recompute is taken unless the one with
  * it promises a shorter step (memory may allow it more devices' work in flight,
  * or fewer devices), or it alone fits. The model's own recompute is not looked
- * at. Throws `InputError` for unknown names, and when nothing fits: which stage
- * needs what, and what to try.
+ * at. Devices that cannot run every op (`CostModel::op_support`) are left out,
+ * even if all are to be used, where that is the only way.
+ *
+ * Throws `InputError` for unknown names, and when nothing fits: which stage
+ * needs what, which op cannot be run, and what to try.
  */
 PlannedStep choose_plan(const OpGraph& graph,
                         const CostModel& model,
