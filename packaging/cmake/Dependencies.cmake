@@ -49,6 +49,12 @@ set(cuda_flags "${CMAKE_CUDA_FLAGS}")
 find_package(Torch REQUIRED)
 set(CMAKE_CUDA_FLAGS "${cuda_flags}")
 unset(CMAKE_CUDA_STANDARD)
+if(TORCH_CXX_FLAGS MATCHES "_GLIBCXX_USE_CXX11_ABI=0")
+  message(FATAL_ERROR
+    "This LibTorch (${TORCH_INSTALL_PREFIX}) was built for the old C++ ABI, so "
+    "no other C++ library of this system can be linked with it. PyPI's "
+    "packages have the new one from torch 2.7 on.")
+endif()
 if(FUSIONLLM_CUDA AND NOT TARGET torch_cuda)
   message(FATAL_ERROR
     "FUSIONLLM_CUDA is ON, but this LibTorch (${TORCH_INSTALL_PREFIX}) was "

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "fusionllm/plan/place_by_support.hpp"
 #include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
@@ -138,6 +139,9 @@ Job make_job(const RunInput& input,
                     workload,
                     topology,
                     state_bytes_per_element(input.train.optimizer));
+    if (!source.software.kinds.empty()) {
+        model = model.with(make_op_support(graph, source.software));
+    }
     return {std::move(graph),
             std::move(workload),
             std::move(topology),
@@ -177,6 +181,9 @@ PlannedStep plan_job(const RunInput& input, const Job& job) {
         plan.micro_batches,
         input.micro_batches);
     validate(plan, job.graph, job.topology.devices.size());
+    const std::string missing = find_support_problem(
+        plan.placement, job.model, job.graph, job.topology);
+    FUSIONLLM_VALIDATE(missing.empty(), "{}", missing);
     plan.recompute = choose_recompute(input, plan, job);
     const std::string problem = find_memory_problem(
         report_stages(plan, job.graph, job.model, job.topology));

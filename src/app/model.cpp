@@ -129,4 +129,23 @@ OpGraph make_model(const RunInput& input, const ModelSource& source) {
                : graph;
 }
 
+void fit_to_ranks(ModelSource& source,
+                  RunInput input,
+                  const RankSoftware& ranks,
+                  const AskRanks& ask) {
+    if (source.graph) {
+        FittedGraph fitted = fit_to_ranks(*source.graph, ranks, ask);
+        source.graph = std::move(fitted.graph);
+        source.software = std::move(fitted.software);
+        source.notes.insert(
+            source.notes.end(), fitted.notes.begin(), fitted.notes.end());
+        return;
+    }
+    // What ops there are does not depend on the size of a micro-batch.
+    input.micro_batches = input.train.batch;
+    FittedGraph fitted = fit_to_ranks(make_model(input, source), ranks, ask);
+    source.software = std::move(fitted.software);
+    source.notes = std::move(fitted.notes);
+}
+
 }  // namespace fusionllm

@@ -7,6 +7,7 @@
 
 #include "fusionllm/graph/op_graph.hpp"
 
+#include "app/device_software.hpp"
 #include "app/run_input.hpp"
 
 namespace fusionllm {
@@ -22,6 +23,8 @@ struct ModelSource {
     std::vector<std::uint64_t> fingerprints{};
     //! Sentences that the user should see.
     std::vector<std::string> notes{};
+    //! Of a run whose ranks were asked; rank 0 alone knows it, who plans.
+    DeviceSoftware software{};
 
     friend bool operator==(const ModelSource&, const ModelSource&) = default;
 };
@@ -44,5 +47,12 @@ std::int64_t micro_batch_of(const OpGraph& graph);
 //! must have been chosen; rewritten if compression's rule is "cut". Throws
 //! `InputError` if it cannot be cut there.
 OpGraph make_model(const RunInput& input, const ModelSource& source);
+
+//! The model as `fit_to_ranks` makes it; its notes are added. Models that are
+//! built in stay as they are, but may have to be placed.
+void fit_to_ranks(ModelSource& source,
+                  RunInput input,
+                  const RankSoftware& ranks,
+                  const AskRanks& ask);
 
 }  // namespace fusionllm

@@ -5,8 +5,10 @@
 
 #include <ATen/ATen.h>
 
+#include "fusionllm/exec/operator_call.hpp"
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/graph/buffer_updates.hpp"
+#include "fusionllm/graph/call.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/random.hpp"
 
@@ -79,10 +81,6 @@ std::uint64_t random_key(const Op& op, const OpContext& context) {
         std::string_view(op.name));
 }
 
-std::string full_name(const Op& op) {
-    return op.overload.empty() ? op.target : op.target + "." + op.overload;
-}
-
 c10::IValue list_of_values(
     const std::vector<ValueOrNone>& values,
     const c10::TypePtr& type,
@@ -106,24 +104,19 @@ c10::IValue list_of_values(
 
 }  // namespace
 
-bool has_operator(const std::string& target, const std::string& overload) {
-    return target == dropout_mask_target || c10::Dispatcher::singleton()
-                                                .findSchema({target, overload})
-                                                .has_value();
-}
-
 OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
     : op_(graph.op(id)) {
     if (op_.target == dropout_mask_target) {
         return;
     }
-    const auto handle =
-        c10::Dispatcher::singleton().findSchema({op_.target, op_.overload});
-    FUSIONLLM_VALIDATE(handle.has_value(),
-                       "op '{}' calls {}, which this LibTorch does not have",
+    const std::string problem = find_call_problem(call_of(op_));
+    FUSIONLLM_VALIDATE(problem.empty(),
+                       "op '{}' calls {}, but this LibTorch {}",
                        op_.name,
-                       full_name(op_));
-    handle_ = std::make_unique<c10::OperatorHandle>(*handle);
+                       full_name(op_),
+                       problem);
+    handle_ = std::make_unique<c10::OperatorHandle>(
+        *c10::Dispatcher::singleton().findSchema({op_.target, op_.overload}));
     is_random_ = handle_->hasTag(at::Tag::nondeterministic_seeded);
     for (std::size_t i = 0; i < op_.arguments.size(); ++i) {
         if (std::holds_alternative<ValueId>(op_.arguments[i]) ||
@@ -138,25 +131,12 @@ OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
 
 std::vector<c10::IValue> OpRunner::convert(const Op& op, at::Device device) {
     const auto& expected = handle_->schema().arguments();
-    FUSIONLLM_VALIDATE(op.arguments.size() <= expected.size(),
-                       "op '{}' gives {} arguments to {}, which takes {}",
-                       op.name,
-                       op.arguments.size(),
-                       full_name(op),
-                       expected.size());
     std::vector<c10::IValue> arguments;
     for (std::size_t i = 0; i < expected.size(); ++i) {
-        if (i < op.arguments.size()) {
-            arguments.push_back(
-                coerce(to_ivalue(op.arguments[i]), expected[i]));
-        } else {
-            FUSIONLLM_VALIDATE(expected[i].default_value().has_value(),
-                               "op '{}' does not give '{}' to {}",
-                               op.name,
-                               expected[i].name(),
-                               full_name(op));
-            arguments.push_back(*expected[i].default_value());
-        }
+        arguments.push_back(
+            i < op.arguments.size()
+                ? coerce(to_ivalue(op.arguments[i]), expected[i])
+                : *expected[i].default_value());
         // Factories (ones, arange, ...) make their tensor on our device.
         if (expected[i].name() == "device" && arguments.back().isNone()) {
             arguments.back() = device;

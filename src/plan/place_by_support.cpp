@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include "fusionllm/graph/call.hpp"
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm {
@@ -143,10 +144,6 @@ bool is_missing(const OpSupport& support,
     return support.first_missing(software, op) == op;
 }
 
-std::string call_of(const Op& op) {
-    return op.overload.empty() ? op.target : op.target + "." + op.overload;
-}
-
 //! "LibTorch 1.13.1 (local-0, local-1)" of each software for which it holds.
 template <class Holds>
 std::string describe(const OpSupport& support,
@@ -206,7 +203,7 @@ std::string list_missing(const OpSupport& support,
             std::ranges::any_of(support.software(), [&](const auto& s) {
                 return std::ranges::binary_search(s.missing, op);
             });
-        const std::string call = call_of(graph.ops()[op]);
+        const std::string call = full_name(graph.ops()[op]);
         if (is_partial && std::ranges::find(calls, call) == calls.end()) {
             calls.push_back(call);
             lines.push_back(
@@ -244,7 +241,7 @@ std::string find_support_problem(const CostModel& model,
                 "fusionllm with a newer LibTorch for some of the ranks, or "
                 "write the model without it",
                 graph.ops()[op].name,
-                call_of(graph.ops()[op]),
+                full_name(graph.ops()[op]),
                 describe(support, topology, [](std::size_t) { return true; }));
         }
     }
@@ -280,7 +277,7 @@ std::string find_support_problem(const Placement& placement,
             s,
             topology.devices.at(device.get()).name,
             graph.ops()[op].name,
-            call_of(graph.ops()[op]),
+            full_name(graph.ops()[op]),
             support.software()[software].name,
             describe_support(support, topology, op));
     }

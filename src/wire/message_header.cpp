@@ -13,7 +13,6 @@ namespace {
 using HeaderBytes = std::array<std::byte, header_bytes>;
 
 constexpr std::array<char, 4> magic{'F', 'L', 'L', 'M'};
-constexpr std::uint16_t version = 2;
 constexpr std::uint16_t no_tensor_flag = 1;
 constexpr std::uint16_t basis_flag = 2;
 
@@ -106,12 +105,12 @@ void check_envelope(std::span<const std::byte> message) {
         refuse("it does not start with FLLM");
     }
     const auto found_version = get<std::uint16_t>(message, at_version);
-    if (found_version != version) {
+    if (found_version != wire_version) {
         refuse(
             fmt::format("its header has version {} and this program reads "
                         "version {}",
                         found_version,
-                        version));
+                        wire_version));
     }
     const auto stored = get<std::uint32_t>(message, at_crc);
     const auto computed = crc32c(message.first(at_crc));
@@ -228,7 +227,7 @@ HeaderBytes encode_header(const MessageHeader& header) {
     std::ranges::transform(magic, bytes.begin() + at_magic, [](char letter) {
         return static_cast<std::byte>(letter);
     });
-    put(bytes, at_version, version);
+    put(bytes, at_version, wire_version);
     put(bytes, at_kind, code(header.kind));
     put(bytes, at_codec, code(header.codec.id));
     put(bytes, at_values, code(header.codec.values));

@@ -67,7 +67,4 @@ private:
     bool is_random_ = false;
 };
 
-//! Whether this LibTorch has the operator.
-bool has_operator(const std::string& target, const std::string& overload);
-
 }  // namespace fusionllm

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "fusionllm/graph/decompose.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/io/safetensors.hpp"
 #include "fusionllm/plan/plan.hpp"
@@ -87,7 +88,7 @@ private:
 
     void check_graph() const {
         const std::uint64_t now =
-            graph_hash(make_model(input_, load_model(input_)));
+            portable_hash(make_model(input_, load_model(input_)));
         FUSIONLLM_VALIDATE(now == manifest().graph_hash,
                            "the checkpoint is of graph {:016x}, but its model "
                            "now is graph {:016x}; give the file that it was "

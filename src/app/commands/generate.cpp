@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fusionllm/codec/kokkos_scope.hpp"
+#include "fusionllm/exec/threads.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/sampler.hpp"
@@ -32,6 +33,14 @@ RunInput for_one_sample(RunInput input) {
     return input;
 }
 
+//! As this program can run it, alone.
+ModelSource load_for_here(const RunInput& input) {
+    ModelSource source = load_model(input);
+    fit_to_ranks(
+        source, input, {{libtorch_version()}, {DeviceId(0)}}, ask_this_program);
+    return source;
+}
+
 }  // namespace
 
 int run_generate(const GenerateArguments& arguments) {
@@ -54,7 +63,7 @@ int run_generate(const GenerateArguments& arguments) {
         kokkos.emplace(arguments.threads);
     }
     Sampler sampler(
-        make_model(for_one_sample(input), load_model(input)),
+        make_model(for_one_sample(input), load_for_here(input)),
         fences,
         [&](const std::string& name) {
             return reader.has(name) ? std::optional(reader.read(name))

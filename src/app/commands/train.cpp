@@ -12,6 +12,7 @@
 #include "fusionllm/comm/shaped_transport.hpp"
 #include "fusionllm/exec/memory.hpp"
 #include "fusionllm/exec/threads.hpp"
+#include "fusionllm/graph/decompose.hpp"
 #include "fusionllm/plan/traffic.hpp"
 #include "fusionllm/runtime/checkpointer.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
@@ -157,7 +158,7 @@ CheckpointManifest TrainRun::make_manifest(std::int64_t step) const {
     CheckpointManifest manifest;
     manifest.step = static_cast<std::uint64_t>(step);
     manifest.seed = static_cast<std::uint64_t>(input_.run.seed);
-    manifest.graph_hash = job_.plan.graph_hash;
+    manifest.graph_hash = portable_hash(job_.graph);
     manifest.data_hash = data_hash_;
     manifest.samples = static_cast<std::uint64_t>(step * input_.train.batch);
     manifest.optimizer = input_.train.optimizer.kind;
@@ -427,10 +428,7 @@ int run_train(int& argc, char**& argv, const TrainArguments& arguments) {
     try {
         const auto hosts = all_gather_strings(world, mpi::host_name());
         const bool is_root = world.rank() == root;
-        const Briefing briefing = parse_briefing(
-            all_gather_strings(
-                world, is_root ? to_text(make_briefing(arguments, hosts)) : "")
-                .at(root));
+        const Briefing briefing = exchange_briefing(world, arguments, hosts);
         if (!briefing.problem.empty()) {
             if (is_root) {
                 std::fprintf(

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/graph/decompose.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
 #include "fusionllm/runtime/shaping.hpp"
@@ -10,6 +10,7 @@
 #include "fusionllm/util/units.hpp"
 
 #include "app/adaptation.hpp"
+#include "app/commands/rank_talk.hpp"
 #include "app/json_text.hpp"
 #include "app/model.hpp"
 #include "app/trace_files.hpp"
@@ -122,13 +123,13 @@ void check_graph(const std::string& folder,
                  const OpGraph& graph) {
     const std::uint64_t stored = CheckpointReader(folder).manifest().graph_hash;
     FUSIONLLM_VALIDATE(
-        !source.graph || stored == graph_hash(graph),
+        !source.graph || stored == portable_hash(graph),
         "the checkpoint '{}' is of another model than the file in [model] "
         "(graph {:016x}, but {:016x}); resume with the same file and loss, or "
         "start anew with --overwrite",
         folder,
         stored,
-        graph_hash(graph));
+        portable_hash(graph));
 }
 
 //! A model goes on with the fences that it was trained with, wherever its
@@ -155,57 +156,41 @@ void adapt_fences(Job& job, const RunInput& input, std::int64_t start_step) {
     }
 }
 
-}  // namespace
-
-std::vector<DeviceId> match_devices(const RunInput& input,
-                                    const Topology& topology,
-                                    const std::vector<std::string>& hosts) {
-    return match_ranks(
-        topology,
-        input.topology.match == "host" ? Match::host : Match::order,
-        hosts);
+//! The model as these ranks can run it, together.
+ModelSource fit_model(const RunInput& input,
+                      const std::vector<std::string>& hosts,
+                      const RankTalk& talk) {
+    ModelSource source = talk.load(input);
+    if (input.network.compute == "waits") {
+        return source;  // nothing will be run
+    }
+    RankSoftware ranks{
+        {},
+        match_devices(input,
+                      make_job_topology(input, static_cast<int>(hosts.size())),
+                      hosts)};
+    for (const ProgramVersions& versions : talk.versions()) {
+        ranks.libtorch.push_back(versions.libtorch);
+    }
+    fit_to_ranks(source, input, ranks, [&](const auto& calls) {
+        return talk.ask(calls);
+    });
+    return source;
 }
 
-ShapedLinks make_shaped_links(const RunInput& input,
-                              const Job& job,
-                              const std::vector<DeviceId>& device_of_rank) {
-    return make_shaped_links(job.model.network(),
-                             device_of_rank,
-                             {input.network.time_scale,
-                              parse_seconds(input.network.jitter),
-                              input.network.changes,
-                              static_cast<std::uint64_t>(input.run.seed)});
-}
-
-std::string to_text(const Briefing& briefing) {
-    return pack_texts({briefing.problem,
-                       std::to_string(briefing.status),
-                       briefing.input,
-                       briefing.plan,
-                       briefing.checkpoint,
-                       briefing.job_id,
-                       briefing.model});
-}
-
-Briefing parse_briefing(const std::string& text) {
-    const auto texts = unpack_texts(text);
-    return {texts.at(0),
-            std::stoi(texts.at(1)),
-            texts.at(2),
-            texts.at(3),
-            texts.at(4),
-            texts.at(5),
-            texts.at(6)};
-}
-
+/*!
+ * Everything that can be wrong with the input is found here, on rank 0, but
+ * for the data, which other ranks may read; nothing is written.
+ */
 Briefing make_briefing(const TrainArguments& arguments,
-                       const std::vector<std::string>& hosts) {
+                       const std::vector<std::string>& hosts,
+                       const RankTalk& talk) {
     Briefing briefing;
     briefing.job_id = fmt::format("{}-{}", mpi::host_name(), getpid());
     try {
         const auto num_ranks = static_cast<int>(hosts.size());
         RunInput input = load_input(arguments);
-        const ModelSource source = load_model(input);
+        const ModelSource source = fit_model(input, hosts, talk);
         input = choose_micro_batches(std::move(input), source, num_ranks);
         Job job = make_job(input, source, num_ranks);
         job.plan = plan_job(input, job).plan;
@@ -248,6 +233,78 @@ Briefing make_briefing(const TrainArguments& arguments,
         briefing.status = 1;
     }
     return briefing;
+}
+
+std::string to_text(const Briefing& briefing) {
+    return pack_texts({briefing.problem,
+                       std::to_string(briefing.status),
+                       briefing.input,
+                       briefing.plan,
+                       briefing.checkpoint,
+                       briefing.job_id,
+                       briefing.model});
+}
+
+Briefing parse_briefing(const std::string& text) {
+    const auto texts = unpack_texts(text);
+    return {texts.at(0),
+            std::stoi(texts.at(1)),
+            texts.at(2),
+            texts.at(3),
+            texts.at(4),
+            texts.at(5),
+            texts.at(6)};
+}
+
+std::vector<ProgramVersions> gather_versions(const mpi::Communicator& world) {
+    std::vector<ProgramVersions> versions;
+    for (const std::string& text :
+         mpi::all_gather_strings(world, to_text(own_versions()))) {
+        versions.push_back(parse_program_versions(text));
+    }
+    return versions;
+}
+
+}  // namespace
+
+std::vector<DeviceId> match_devices(const RunInput& input,
+                                    const Topology& topology,
+                                    const std::vector<std::string>& hosts) {
+    return match_ranks(
+        topology,
+        input.topology.match == "host" ? Match::host : Match::order,
+        hosts);
+}
+
+ShapedLinks make_shaped_links(const RunInput& input,
+                              const Job& job,
+                              const std::vector<DeviceId>& device_of_rank) {
+    return make_shaped_links(job.model.network(),
+                             device_of_rank,
+                             {input.network.time_scale,
+                              parse_seconds(input.network.jitter),
+                              input.network.changes,
+                              static_cast<std::uint64_t>(input.run.seed)});
+}
+
+Briefing exchange_briefing(const mpi::Communicator& world,
+                           const TrainArguments& arguments,
+                           const std::vector<std::string>& hosts) {
+    const auto versions = gather_versions(world);
+    try {
+        check_versions(versions);
+    } catch (const InputError& error) {
+        return {error.what(), 2, {}, {}, {}, {}, {}};
+    }
+    const RankTalk talk(world, versions);
+    std::string own;
+    if (world.rank() == root) {
+        own = to_text(make_briefing(arguments, hosts, talk));
+        talk.end();
+    } else {
+        talk.answer();
+    }
+    return parse_briefing(mpi::all_gather_strings(world, own).at(root));
 }
 
 }  // namespace fusionllm

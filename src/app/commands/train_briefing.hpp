@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "fusionllm/comm/mpi.hpp"
 #include "fusionllm/comm/shaped_links.hpp"
 
 #include "app/commands/commands.hpp"
@@ -21,16 +22,16 @@ struct Briefing {
     std::string model;  //!< text form of the `ModelSource`
 };
 
-std::string to_text(const Briefing& briefing);
-Briefing parse_briefing(const std::string& text);
-
 /*!
- * Everything that can be wrong with the input is found here, on rank 0, but
- * for the data, which other ranks may read; nothing is written. `hosts` is
- * that of each rank.
+ * Rank 0's briefing, after it has asked the other ranks what they can run.
+ * Everything that can be wrong with the input is found, but for the data, which
+ * other ranks may read; nothing is written. Collective.
+ *
+ * \param hosts that of each rank
  */
-Briefing make_briefing(const TrainArguments& arguments,
-                       const std::vector<std::string>& hosts);
+Briefing exchange_briefing(const mpi::Communicator& world,
+                           const TrainArguments& arguments,
+                           const std::vector<std::string>& hosts);
 
 //! The device of each rank.
 std::vector<DeviceId> match_devices(const RunInput& input,

@@ -2,11 +2,10 @@
 #include <cmath>
 #include <limits>
 
+#include "fusionllm/graph/decompose.hpp"
 #include "fusionllm/util/error.hpp"
 
-#include "call.hpp"
-
-namespace fusionllm::detail {
+namespace fusionllm {
 namespace {
 
 using Sizes = std::vector<std::int64_t>;
@@ -256,4 +255,4 @@ std::vector<ValueId> write_decomposed(const Call& call, OpWriter& writer) {
     return {};
 }
 
-}  // namespace fusionllm::detail
+}  // namespace fusionllm
