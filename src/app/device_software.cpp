@@ -150,11 +150,32 @@ void check_somebody_can(const OpGraph& graph, const Answers& answers) {
     }
 }
 
-//! What was decomposed, and what must be placed, once a call.
+//! "LibTorch 1.13.1 (ranks 0 to 1), LibTorch 2.6.0 (rank 2)".
+std::string list_versions(const RankSoftware& ranks) {
+    std::map<std::string, std::vector<std::size_t>> ranks_of;
+    for (std::size_t rank = 0; rank < ranks.libtorch.size(); ++rank) {
+        ranks_of[ranks.libtorch[rank]].push_back(rank);
+    }
+    std::vector<std::string> parts;
+    for (const auto& [version, who] : ranks_of) {
+        parts.push_back(
+            fmt::format("LibTorch {} ({})", version, name_ranks(who)));
+    }
+    return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+//! Which versions there are, if several; what was decomposed, and what must be
+//! placed, once a call.
 std::vector<std::string> make_notes(const OpGraph& before,
                                     const OpGraph& after,
+                                    const RankSoftware& ranks,
                                     const Answers& answers) {
     std::vector<std::string> notes;
+    if (std::ranges::adjacent_find(ranks.libtorch,
+                                   std::ranges::not_equal_to()) !=
+        ranks.libtorch.end()) {
+        notes.push_back("the ranks compute with " + list_versions(ranks));
+    }
     const auto calls = calls_of(after);
     std::vector<OperatorCall> done;
     for (const Op& op : before.ops()) {
@@ -205,7 +226,7 @@ FittedGraph fit_to_ranks(OpGraph graph,
     const Answers answers(possible_calls(graph), ranks, ask);
     OpGraph fitted = substitute(graph, answers);
     check_somebody_can(fitted, answers);
-    auto notes = make_notes(graph, fitted, answers);
+    auto notes = make_notes(graph, fitted, ranks, answers);
     DeviceSoftware software = answers.make_software(calls_of(fitted));
     return {std::move(fitted), std::move(software), std::move(notes)};
 }

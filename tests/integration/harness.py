@@ -30,6 +30,7 @@ def main():
     parser.add_argument("--program", required=True)
     parser.add_argument("--mpiexec", required=True)
     parser.add_argument("--digest", required=True)
+    parser.add_argument("--other-program", default="")
     _, rest = parser.parse_known_args(namespace=_tools)
     unittest.main(argv=[sys.argv[0], "--verbose", *rest])
 
@@ -47,6 +48,15 @@ def find_pytorch(least):
         if found.returncode == 0:
             return python
     return None
+
+
+def program():
+    return _tools.program
+
+
+def other_program():
+    """A program with another LibTorch, or an empty text."""
+    return _tools.other_program
 
 
 class Result:
@@ -149,8 +159,13 @@ class ProgramTest(unittest.TestCase):
         self.scratch = top / "scratch"  # MPI's own files come and go
         self.scratch.mkdir()
 
-    def start(self, *words, ranks=0, mpi_options=(), environment=None):
-        """Start the program: by mpirun, or without it if `ranks` is 0."""
+    def start(self, *words, ranks=0, mpi_options=(), environment=None,
+              program=None, others=()):
+        """Start the program: by mpirun, or without it if `ranks` is 0.
+
+        `others` are more programs of the same run, after the first one's
+        ranks: (program, its number of ranks), ...
+        """
         launch = []
         if ranks:
             launch = [_tools.mpiexec, "-np", ranks, "--oversubscribe",
@@ -162,12 +177,15 @@ class ProgramTest(unittest.TestCase):
                          OMPI_ALLOW_RUN_AS_ROOT="1",
                          OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                          **(environment or {}))
-        job = Job([*launch, _tools.program, *words], self.scratch, variables)
+        command = [*launch, program or _tools.program, *words]
+        for other, number in others:
+            command += [":", "-np", number, other, *words]
+        job = Job(command, self.scratch, variables)
         self.addCleanup(job.kill)
         return job
 
-    def run_program(self, *words, ranks=0, status=0, limit_s=60):
-        result = self.start(*words, ranks=ranks).finish(limit_s)
+    def run_program(self, *words, ranks=0, status=0, limit_s=60, **programs):
+        result = self.start(*words, ranks=ranks, **programs).finish(limit_s)
         self.assertEqual(result.status, status, result)
         return result
 

@@ -11,6 +11,12 @@ target_compile_definitions(test_integration_imported_models PRIVATE
 
 # The program itself, run from outside as its users do.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
+set(FUSIONLLM_TEST_OTHER_PROGRAM "" CACHE FILEPATH
+  "A fusionllm with another LibTorch, to test runs of both together")
+if(NOT FUSIONLLM_TEST_OTHER_PROGRAM)
+  message(STATUS "Runs of two LibTorch versions are not tested: "
+    "FUSIONLLM_TEST_OTHER_PROGRAM names no program")
+endif()
 
 add_executable(checkpoint_digest
   ${CMAKE_CURRENT_LIST_DIR}/checkpoint_digest.cpp)
@@ -24,7 +30,8 @@ function(fusionllm_add_program_test name)
             ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${name}_test.py
             --program $<TARGET_FILE:fusionllm>
             --mpiexec ${MPIEXEC_EXECUTABLE}
-            --digest $<TARGET_FILE:checkpoint_digest>)
+            --digest $<TARGET_FILE:checkpoint_digest>
+            --other-program "${FUSIONLLM_TEST_OTHER_PROGRAM}")
   set_tests_properties(integration/${name} PROPERTIES
     LABELS integration TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_PROCESSORS}
     ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
@@ -40,6 +47,7 @@ fusionllm_add_program_test(groups PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(images PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(kill PROCESSORS 1 TIMEOUT 180)
 fusionllm_add_program_test(many_ranks PROCESSORS 48 TIMEOUT 300)
+fusionllm_add_program_test(mixed_versions PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(non_finite PROCESSORS 1 TIMEOUT 120)
 fusionllm_add_program_test(resume PROCESSORS 1 TIMEOUT 240)
 fusionllm_add_program_test(stop PROCESSORS 1 TIMEOUT 240)
