@@ -13,7 +13,7 @@ namespace {
 using Kind = ScriptExpression::Kind;
 using Scope = std::map<std::string, ScriptValue>;
 
-constexpr int most_levels = 1000;             // of the stack
+constexpr int most_levels = 300;              // of the stack
 constexpr std::size_t most_statements = 1e6;  // in all calls together
 
 //! A call that is being followed.
