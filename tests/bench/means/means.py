@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Does emulated time say what real messages over shaped lines take?
+"""Do emulated time, shaped links and a network in a box agree?
 
     sudo means.py [--folder FOLDER] [--pml ob1]
 
 For 2, 3 and 4 sites of one rank, each pair joined by a line of 8, 20, 100 or
-1000 Mbit/s and 0, 5 or 25 ms: one run in fusionllm-netlab, whose ranks wait as
-long as their devices would compute. Every step says both: the seconds it took,
-and the emulated ones. The first two steps of a run are left out.
+1000 Mbit/s and 0, 5 or 25 ms: a run in fusionllm-netlab, and one with
+[network] mode = "shaped". Their ranks wait as long as their devices would
+compute. Every step of the first says both: the seconds it took, and the
+emulated ones. The first two steps of a run are left out.
 
-A row a cell: emulated step, median step of the netlab, their ratio, and what
-the longest step had. FOLDER keeps the cells as JSON, and those that it has are
-not run again.
+A row a cell: emulated step, median step of the netlab and of the shaped links,
+their ratios to the emulated one, and what the longest steps had. FOLDER keeps
+the cells as JSON, and those that it has are not run again.
 """
 
 import argparse
@@ -35,17 +36,19 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "means.toml", folder / "means.toml")
     print("| sites | rate | one way | emulated, ms | netlab, ms | ratio |"
-          " longest |\n|---|---|---|---|---|---|---|", flush=True)
-    ratios = []
+          " longest | shaped, ms | ratio | longest |\n|"
+          + "---|" * 10, flush=True)
+    ratios = {"netlab": [], "shaped": []}
     for num_sites in options.sites:
         for rate in RATES:
             for latency in LATENCIES:
                 cell = find_cell(options, folder, num_sites, rate, latency)
-                ratios.append(print_cell(num_sites, rate, latency, cell))
-    errors = sorted(abs(ratio - 1) for ratio in ratios)
-    print(f"\nnetlab over emulated: off by {100 * statistics.median(errors):.1f}"
-          f"% in the median, {100 * errors[-1]:.1f}% at worst, "
-          f"{len(errors)} cells")
+                print_cell(num_sites, rate, latency, cell, ratios)
+    for name, values in ratios.items():
+        errors = sorted(abs(ratio - 1) for ratio in values)
+        print(f"\n{name} over emulated: off by "
+              f"{100 * statistics.median(errors):.1f}% in the median, "
+              f"{100 * errors[-1]:.1f}% at worst, {len(errors)} cells")
 
 
 def parse_options():
@@ -77,10 +80,21 @@ def run(options, folder, num_sites, rate, latency):
     (folder / "testbed.toml").write_text(
         f'sites = [{sites}]\ndefault_link = {{bandwidth = "{rate}", '
         f'latency = "{latency}"}}\n')
-    command = [options.netlab, folder / "testbed.toml", "--", "mpirun", "-np",
-               num_sites, "--mca", "pml", options.pml, options.program,
-               folder / "means.toml", "--output", folder / "out",
-               "--overwrite"]
+    ranks = ["mpirun", "-np", num_sites]
+    train = [options.program, folder / "means.toml", "--output", folder / "out",
+             "--overwrite"]
+    netlab = steps_of(folder, [
+        options.netlab, folder / "testbed.toml", "--", *ranks, "--mca", "pml",
+        options.pml, *train])
+    shaped = steps_of(folder, [
+        *ranks, "--bind-to", "none", "--oversubscribe", *train,
+        "--set", "network.mode=shaped"])
+    return {"emulated_s": [step["emulated_step_s"] for step in netlab],
+            "netlab_s": [step["step_s"] for step in netlab],
+            "shaped_s": [step["shaped_step_s"] for step in shaped]}
+
+
+def steps_of(folder, command):
     done = subprocess.run([str(word) for word in command],
                           stdin=subprocess.DEVNULL, capture_output=True,
                           text=True)
@@ -88,20 +102,20 @@ def run(options, folder, num_sites, rate, latency):
         raise SystemExit(f"a run failed:\n{done.stdout}\n{done.stderr}")
     lines = map(json.loads,
                 (folder / "out/metrics.jsonl").read_text().splitlines())
-    steps = [line for line in lines if "emulated_step_s" in line]
-    return {"emulated_s": [step["emulated_step_s"] for step in steps],
-            "netlab_s": [step["step_s"] for step in steps]}
+    return [line for line in lines if "step_s" in line]
 
 
-def print_cell(num_sites, rate, latency, cell):
-    """netlab over emulated."""
+def print_cell(num_sites, rate, latency, cell, ratios):
+    """A row; its ratios to emulated time are added to `ratios`."""
     emulated = statistics.median(cell["emulated_s"][NUM_WARM:])
-    steps = cell["netlab_s"][NUM_WARM:]
-    ratio = statistics.median(steps) / emulated
-    print(f"| {num_sites} | {rate} | {latency} | {1e3 * emulated:.0f} "
-          f"| {1e3 * statistics.median(steps):.0f} | {ratio:.3f} "
-          f"| {max(steps) / emulated:.3f} |", flush=True)
-    return ratio
+    row = [str(num_sites), rate, latency, f"{1e3 * emulated:.0f}"]
+    for name, values in ratios.items():
+        steps = cell[f"{name}_s"][NUM_WARM:]
+        median = statistics.median(steps)
+        values.append(median / emulated)
+        row += [f"{1e3 * median:.0f}", f"{median / emulated:.3f}",
+                f"{max(steps) / emulated:.3f}"]
+    print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":
