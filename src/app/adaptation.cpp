@@ -229,4 +229,12 @@ make_adapt_hook(const Job& job, const RunInput& input) {
     return {};
 }
 
+EvaluationCodecs evaluation_codecs(const Job& job, const RunInput& input) {
+    if (job.plan.fences.empty() || input.compression.evaluate == "on") {
+        return EvaluationCodecs::on;
+    }
+    return input.compression.evaluate == "off" ? EvaluationCodecs::off
+                                               : EvaluationCodecs::both;
+}
+
 }  // namespace fusionllm

@@ -12,6 +12,7 @@
 #include "fusionllm/plan/compression.hpp"
 #include "fusionllm/plan/fence_rule.hpp"
 #include "fusionllm/runtime/step_measurements.hpp"
+#include "fusionllm/runtime/trainer.hpp"
 
 #include "app/fence_change.hpp"
 #include "app/job.hpp"
@@ -74,5 +75,8 @@ private:
 //! What a trainer asks after each step on rank 0; empty if nothing adapts.
 std::function<std::optional<std::vector<Fence>>(const StepMeasurements&)>
 make_adapt_hook(const Job& job, const RunInput& input);
+
+//! How `evaluate` in [compression] wants it; without fences there is one way.
+EvaluationCodecs evaluation_codecs(const Job& job, const RunInput& input);
 
 }  // namespace fusionllm

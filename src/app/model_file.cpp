@@ -14,6 +14,7 @@ ModelFileGraph without_weights(ImportedModel model) {
     return {std::move(model.graph),
             std::move(model.shared_names),
             std::move(model.state_dict_names),
+            std::move(model.counters),
             std::move(model.notes)};
 }
 
@@ -28,6 +29,7 @@ ModelFileGraph read_stored_graph(const std::filesystem::path& file) {
     return {parse_graph(texts.graph),
             std::move(texts.shared_names),
             std::move(texts.state_dict_names),
+            std::move(texts.counters),
             std::move(texts.notes)};
 }
 
@@ -129,6 +131,7 @@ void write_as_model_file(const std::filesystem::path& file,
                      {to_text(model.graph),
                       model.shared_names,
                       model.state_dict_names,
+                      model.counters,
                       model.notes},
                      list_tensors(model, weights),
                      weights.load);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -18,6 +19,8 @@ struct ModelFileGraph {
     std::map<std::string, std::string> shared_names;
     //! What PyTorch's `load_state_dict(strict=True)` wants, all names.
     std::vector<std::string> state_dict_names;
+    //! Buffers that count micro-batches, and what each of these adds.
+    std::map<std::string, std::int64_t> counters;
     std::vector<std::string> notes;
 };
 

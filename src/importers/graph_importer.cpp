@@ -9,6 +9,7 @@
 
 #include "alias_tracker.hpp"
 #include "call.hpp"
+#include "counters.hpp"
 
 namespace fusionllm::detail {
 namespace {
@@ -57,7 +58,10 @@ public:
         }
         set_outputs();
         note_unused_inputs();
-        return {graph_.build(), std::move(shared_names_), std::move(notes_)};
+        return {graph_.build(),
+                std::move(shared_names_),
+                std::move(counters_),
+                std::move(notes_)};
     }
 
 private:
@@ -214,9 +218,12 @@ private:
         if (is_check(target)) {
             return;
         }
-        const std::string changed = changed_tensor(node, target);
+        const std::string changed = own_name(changed_tensor(node, target));
         if (buffers_.contains(changed)) {
             import_buffer_update(node, target, changed);
+            return;
+        }
+        if (is_functional_count(node, target)) {
             return;
         }
         Call call = make_call(node);
@@ -248,6 +255,12 @@ private:
         }
     }
 
+    //! A counter's own name, where it is called as it was changed before.
+    std::string own_name(const std::string& name) const {
+        const auto counted = counted_.find(name);
+        return counted == counted_.end() ? name : counted->second;
+    }
+
     //! The exported name of what the node changes in place, or nothing.
     std::string changed_tensor(const ExportedNode& node,
                                const std::string& target) const {
@@ -274,21 +287,51 @@ private:
         return self->name;
     }
 
-    //! Counters of batch norms are left alone; nothing else may change.
+    //! Counters of batch norms are set down; nothing else may change.
     void import_buffer_update(const ExportedNode& node,
                               const std::string& target,
                               const std::string& buffer) {
         const TensorType& type = type_of(buffer);
         FUSIONLLM_VALIDATE(
             target == "aten::add_" && !is_floating_point(type.dtype) &&
-                node.outputs.size() == 1,
+                node.outputs.size() == 1 && count(node, buffer),
             "{} changes the buffer '{}' in place{}; only batch norms may "
             "change buffers",
             node.target,
             buffer,
             where(node));
-        counted_.insert(node.outputs.front());
-        has_counters_ = true;
+        counted_[node.outputs.front()] = buffer;
+    }
+
+    //! Set down that the node adds to the buffer; false if it does not.
+    bool count(const ExportedNode& node, const std::string& buffer) {
+        const auto input =
+            std::ranges::find(program_.inputs, buffer, &ExportedInput::value);
+        const auto increment = find_increment(node, input->name);
+        if (increment) {
+            counters_[input->name] += *increment;
+        }
+        return increment.has_value();
+    }
+
+    //! The sum that is given back as a counter's new value.
+    bool is_functional_count(const ExportedNode& node,
+                             const std::string& target) {
+        const auto* self =
+            target != "aten::add" || node.inputs.empty() ||
+                    node.outputs.size() != 1
+                ? nullptr
+                : std::get_if<TensorName>(&node.inputs.front().value);
+        if (self == nullptr || !buffers_.contains(self->name) ||
+            is_floating_point(type_of(self->name).dtype)) {
+            return false;
+        }
+        if (!is_new_buffer(program_, node.outputs.front()) ||
+            !count(node, self->name)) {
+            return false;
+        }
+        counted_[node.outputs.front()] = self->name;
+        return true;
     }
 
     //! The functional form gives the new statistics back; ours updates them.
@@ -338,11 +381,6 @@ private:
                 break;
             }
         }
-        if (has_counters_) {
-            notes_.emplace_back(
-                "the counters of batch norms (num_batches_tracked) keep the "
-                "values of the archive");
-        }
     }
 
     void note_unused_inputs() {
@@ -372,8 +410,9 @@ private:
     std::map<std::string, ValueId> values_;  // by exported name
     std::vector<std::pair<ExportedInput, WeightLocation>> parameters_;
     std::set<std::string> buffers_;  // exported names
-    std::set<std::string> counted_;  // what changed counters are called
-    bool has_counters_ = false;
+    //! What changed counters are called, with the counter.
+    std::map<std::string, std::string> counted_;
+    std::map<std::string, std::int64_t> counters_;  // by the model's name
     std::map<std::string, std::string> shared_names_;
     std::vector<std::string> notes_;
 };

@@ -14,6 +14,7 @@ namespace fusionllm::detail {
 struct ImportedGraph {
     OpGraph graph;
     std::map<std::string, std::string> shared_names;
+    std::map<std::string, std::int64_t> counters;
     std::vector<std::string> notes;
 };
 

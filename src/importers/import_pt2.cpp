@@ -128,6 +128,7 @@ ImportedModel import_pt2(const std::filesystem::path& file) {
             WeightSource(file, std::move(contents.weights)),
             std::move(imported.shared_names),
             std::move(contents.state_dict_names),
+            std::move(imported.counters),
             std::move(imported.notes)};
 }
 

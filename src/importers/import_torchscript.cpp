@@ -1,3 +1,5 @@
+#include <set>
+
 #include "fusionllm/importers/import.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/text.hpp"
@@ -24,6 +26,34 @@ std::vector<TensorType> stored_inputs(const detail::ScriptArchive& archive,
     return types;
 }
 
+//! As it was stored beside the model; else all parameters and buffers, for
+//! TorchScript does not know which buffers are not saved.
+std::vector<std::string> list_state_dict(const detail::ScriptArchive& archive,
+                                         const std::filesystem::path& file) {
+    std::set<std::string> registered;
+    for (const auto& [name, tensor] : archive.tensors()) {
+        if (tensor.is_registered) {
+            registered.insert(name);
+        }
+    }
+    const auto text = archive.find_extra("state_dict");
+    if (!text) {
+        return {registered.begin(), registered.end()};
+    }
+    std::vector<std::string> names;
+    for (const std::string& line : split(trim(*text), '\n')) {
+        const std::string name(trim(line));
+        FUSIONLLM_VALIDATE(
+            registered.contains(name),
+            "'{}' says that the model's state dict has '{}', but holds no such "
+            "parameter or buffer; export the model again",
+            file.string(),
+            name);
+        names.push_back(name);
+    }
+    return names;
+}
+
 }  // namespace
 
 ImportedModel import_torchscript(const std::filesystem::path& file,
@@ -37,14 +67,11 @@ ImportedModel import_torchscript(const std::filesystem::path& file,
             weights,
             inputs.empty() ? stored_inputs(archive, file) : inputs),
         archive.locations());
-    std::vector<std::string> state_dict_names = weights.names();
-    std::erase_if(state_dict_names, [](const std::string& name) {
-        return name.starts_with("CONSTANTS.");
-    });
     return {std::move(imported.graph),
             std::move(weights),
             std::move(imported.shared_names),
-            std::move(state_dict_names),
+            list_state_dict(archive, file),
+            std::move(imported.counters),
             std::move(imported.notes)};
 }
 

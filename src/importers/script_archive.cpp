@@ -117,17 +117,20 @@ void ScriptArchive::add_module(PickleRef object,
         if (name == nullptr) {
             continue;
         }
-        const std::string full = path.empty()
-                                     ? std::string(*name)
-                                     : fmt::format("{}.{}", path, *name);
+        const std::string own(*name);
+        const std::string full = path.empty() ? own : path + "." + own;
         if (find_attributes(value) != nullptr) {
             add_module(value, full, depth + 1);
         } else if (const auto tensor = find_tensor(value)) {
-            const bool is_parameter =
-                tensor->requires_grad && type != nullptr &&
-                type->parameters.contains(std::string(*name));
+            const bool is_named_parameter =
+                type != nullptr && type->parameters.contains(own);
+            const bool is_buffer =
+                type != nullptr && type->buffers.contains(own);
             locations_.emplace(full, locate(full, "data/", tensor->tensor));
-            tensors_.push_back({full, {*tensor, is_parameter}});
+            tensors_.push_back({full,
+                                {*tensor,
+                                 is_named_parameter && tensor->requires_grad,
+                                 is_named_parameter || is_buffer}});
         }
     }
 }

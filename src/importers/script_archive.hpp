@@ -20,6 +20,7 @@ namespace fusionllm::detail {
 struct ScriptTensor {
     PickledTensor tensor;
     bool is_parameter = false;
+    bool is_registered = false;  //!< as parameter or buffer of its module
 };
 
 /*!

@@ -108,6 +108,7 @@ std::string to_json(const CheckpointManifest& manifest) {
         {"graph_hash", to_hex(manifest.graph_hash)},
         {"data_hash", to_hex(manifest.data_hash)},
         {"samples", manifest.samples},
+        {"micro_batches", manifest.micro_batches},
         {"optimizer", manifest.optimizer},
         {"plan", manifest.plan},
         {"input", manifest.input},
@@ -140,6 +141,7 @@ CheckpointManifest parse_manifest(const std::string& text,
     manifest.graph_hash = reader.hex("graph_hash");
     manifest.data_hash = reader.hex("data_hash");
     manifest.samples = reader.number("samples");
+    manifest.micro_batches = reader.number("micro_batches");
     manifest.optimizer = reader.text("optimizer");
     manifest.plan = reader.text("plan");
     manifest.input = reader.text("input");

@@ -1,5 +1,6 @@
 #include "fusionllm/io/model_file.hpp"
 
+#include <charconv>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -129,6 +130,33 @@ std::vector<std::string> parse_lines(const std::string& text) {
     return items;
 }
 
+std::vector<std::pair<std::string, std::string>> read_pairs(
+    hid_t file_id, const std::string& name, const fs::path& file) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    for (const std::string& line :
+         parse_lines(read_text(file_id, name, file))) {
+        auto words = split(line, '\t');
+        if (words.size() != 2) {
+            throw Error(fmt::format("'{}' has a list of {} that makes no sense",
+                                    file.string(),
+                                    name));
+        }
+        pairs.emplace_back(std::move(words[0]), std::move(words[1]));
+    }
+    return pairs;
+}
+
+std::int64_t parse_increment(const std::string& text, const fs::path& file) {
+    std::int64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto result = std::from_chars(text.data(), end, number);
+    if (result.ec != std::errc{} || result.ptr != end) {
+        throw Error(fmt::format(
+            "'{}' counts by '{}', which is no number", file.string(), text));
+    }
+    return number;
+}
+
 void write_texts(hid_t file_id,
                  const ModelFileTexts& texts,
                  const fs::path& file) {
@@ -145,6 +173,12 @@ void write_texts(hid_t file_id,
     write_text(file_id, "shared_names", to_lines(shared), file);
     write_text(
         file_id, "state_dict_names", to_lines(texts.state_dict_names), file);
+    std::vector<std::string> counters;
+    for (const auto& [name, increment] : texts.counters) {
+        check_name(name);
+        counters.push_back(fmt::format("{}\t{}", name, increment));
+    }
+    write_text(file_id, "counters", to_lines(counters), file);
     write_text(file_id, "notes", to_lines(texts.notes), file);
 }
 
@@ -214,16 +248,13 @@ ModelFileTexts ModelFileReader::texts() const {
         const hid_t id = handle_->file.get();
         ModelFileTexts texts;
         texts.graph = read_text(id, "graph", file_);
-        for (const std::string& line :
-             parse_lines(read_text(id, "shared_names", file_))) {
-            const auto names = split(line, '\t');
-            if (names.size() != 2) {
-                throw Error(
-                    fmt::format("'{}' has a list of shared names that "
-                                "makes no sense",
-                                file_.string()));
-            }
-            texts.shared_names[names[0]] = names[1];
+        for (const auto& [second, first] :
+             read_pairs(id, "shared_names", file_)) {
+            texts.shared_names[second] = first;
+        }
+        for (const auto& [name, increment] :
+             read_pairs(id, "counters", file_)) {
+            texts.counters[name] = parse_increment(increment, file_);
         }
         texts.state_dict_names =
             parse_lines(read_text(id, "state_dict_names", file_));

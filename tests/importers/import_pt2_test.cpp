@@ -182,10 +182,13 @@ TEST(ImportPt2, no_op_depends_on_strides_or_on_a_new_libtorch) {
     }
 }
 
-TEST(ImportPt2, notes_say_that_counters_stay) {
-    EXPECT_THAT(import_archive("mlp").notes,
-                Contains(HasSubstr("num_batches_tracked")));
-    EXPECT_TRUE(import_archive("gpt").notes.empty());
+TEST(ImportPt2, counters_of_batch_norms_are_set_down) {
+    const std::map<std::string, std::int64_t> counters{
+        {"norm.num_batches_tracked", 1}};
+
+    EXPECT_EQ(import_archive("mlp").counters, counters);
+    EXPECT_EQ(import_archive("mlp_layout2").counters, counters);
+    EXPECT_TRUE(import_archive("gpt").counters.empty());
 }
 
 TEST(ImportPt2, change_in_place_becomes_a_new_value) {

@@ -236,6 +236,29 @@ TEST_F(ImportTorchScript, names_nothing_that_python_would_call) {
                 HasSubstr("it names 'posix.system', which would run code"));
 }
 
+TEST_F(ImportTorchScript, state_dict_is_what_was_stored_beside_it) {
+    ZipContents contents = contents_of("mlp");
+    const auto import_with = [&](const std::string& names) {
+        contents.emplace_back("m/extra/state_dict", names);
+        const auto model = import(contents, {});
+        contents.pop_back();
+        return model;
+    };
+
+    const ImportedModel all =
+        import_torchscript(FUSIONLLM_ARCHIVES "/mlp.pt", {});
+    const ImportedModel some = import_with("first.weight\nnorm.bias\n");
+
+    EXPECT_THAT(all.state_dict_names, Contains("norm.num_batches_tracked"));
+    EXPECT_EQ(some.state_dict_names,
+              (std::vector<std::string>{"first.weight", "norm.bias"}));
+    EXPECT_EQ(
+        all.counters,
+        (std::map<std::string, std::int64_t>{{"norm.num_batches_tracked", 1}}));
+    EXPECT_THAT(message_of<InputError>([&] { import_with("lost"); }),
+                HasSubstr("has 'lost', but holds no such parameter or buffer"));
+}
+
 TEST_F(ImportTorchScript, is_no_other_archive) {
     EXPECT_THAT(message_of<InputError>([&] {
                     import_torchscript(FUSIONLLM_ARCHIVES "/mlp.pt2", {});

@@ -21,6 +21,7 @@ CheckpointManifest example_manifest(std::uint64_t step) {
     manifest.graph_hash = 0x8000000000000001ull;
     manifest.data_hash = 5;
     manifest.samples = (1ull << 53) + 1;
+    manifest.micro_batches = 7;
     manifest.optimizer = "adamw";
     manifest.plan = "stage 0\n\"quoted\"";
     manifest.input = "[run]\nname = \"é\"\n";

@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 const ModelFileTexts texts{"graph line\ninput %x f32[8,4]\n",
                            {{"head.weight", "wte.weight"}},
                            {"head.weight", "wte.weight", "count"},
+                           {{"count", 1}},
                            {"a note", "another"}};
 
 HostTensor make_tensor(const TensorType& type) {

@@ -20,6 +20,9 @@ struct ImportedModel {
     //! All names of PyTorch's state dict: parameters under all their names, and
     //! the buffers that belong to it.
     std::vector<std::string> state_dict_names;
+    //! Buffers that count micro-batches (num_batches_tracked), and what each
+    //! micro-batch adds. The graph does not: who writes the model back does.
+    std::map<std::string, std::int64_t> counters;
     //! Sentences that the user should see.
     std::vector<std::string> notes;
 };
@@ -35,8 +38,8 @@ struct ImportedModel {
  * buffers. All inputs are plain inputs, none a label.
  *
  * The graph is pure: ops that change an activation in place become those that
- * do not; counters of batch norms stay as they are; batch norms update their
- * buffers. Dropout becomes our mask, and operators that LibTorch 1.13 lacks
+ * do not; counters of batch norms are left to `counters`; batch norms update
+ * their buffers. Dropout becomes our mask, and operators that LibTorch 1.13 lacks
  * become others, whatever LibTorch this is, so that all ranks of a run get the
  * same graph.
  *

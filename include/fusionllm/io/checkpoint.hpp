@@ -31,6 +31,8 @@ struct CheckpointManifest {
     std::uint64_t graph_hash = 0;
     std::uint64_t data_hash = 0;
     std::uint64_t samples = 0;  //!< data position: samples consumed
+    //! Micro-batches of the updates that were made, none of skipped steps.
+    std::uint64_t micro_batches = 0;
     std::string optimizer;
     std::string plan;   //!< text form
     std::string input;  //!< resolved TOML

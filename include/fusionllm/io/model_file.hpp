@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -13,7 +14,8 @@ namespace fusionllm {
 
 /*
  * A model file is one HDF5 file: "/graph", "/shared_names",
- * "/state_dict_names" and "/notes", texts as bytes, one item a line; and
+ * "/state_dict_names", "/counters" and "/notes", texts as bytes, one item a
+ * line; and
  * "/weights/NAME", the tensors, row-major. Its attribute "format" is
  * "fusionllm model 1".
  */
@@ -25,6 +27,8 @@ struct ModelFileTexts {
     std::map<std::string, std::string> shared_names;
     //! All names that PyTorch's state dict had.
     std::vector<std::string> state_dict_names;
+    //! Buffers that count micro-batches, and what each of these adds.
+    std::map<std::string, std::int64_t> counters;
     std::vector<std::string> notes;
 
     friend bool operator==(const ModelFileTexts&,

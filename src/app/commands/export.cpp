@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <span>
@@ -65,7 +66,7 @@ private:
 
     //! With the counters that a ResNet's batch norms have in PyTorch.
     ModelFileGraph make_built_in_file() {
-        ModelFileGraph file{make_model(input_, {}), {}, {}, {}};
+        ModelFileGraph file{make_model(input_, {}), {}, {}, {}, {}};
         const auto add = [&](const std::string& name, const TensorType& type) {
             file.state_dict_names.push_back(name);
             types_[name] = type;
@@ -77,10 +78,12 @@ private:
             add(buffer.name, file.graph.value(buffer.value).type);
             const std::string statistic = "running_mean";
             if (buffer.name.ends_with(statistic)) {
-                add(buffer.name.substr(0,
+                const std::string counter =
+                    buffer.name.substr(0,
                                        buffer.name.size() - statistic.size()) +
-                        "num_batches_tracked",
-                    {DType::i64, {}});
+                    "num_batches_tracked";
+                add(counter, {DType::i64, {}});
+                file.counters[counter] = 1;
             }
         }
         return file;
@@ -111,18 +114,37 @@ private:
         const std::string own = own_name(name);
         for (const std::string& stored :
              {parameter_tensor_name(own), buffer_tensor_name(own)}) {
-            if (reader_.has(stored)) {
+            if (reader_.has(stored) && !file_.counters.contains(own)) {
                 return reader_.read(stored);
             }
         }
-        return weights_ ? weights_->load(own) : count_batches();
+        const auto counter = file_.counters.find(own);
+        if (counter != file_.counters.end()) {
+            return count(own, counter->second);
+        }
+        return weights_.value().load(own);
     }
 
-    HostTensor count_batches() const {
-        const std::int64_t number =
-            static_cast<std::int64_t>(manifest().step) * input_.micro_batches;
+    //! What the run began with, and the micro-batches that were learned from.
+    HostTensor count(const std::string& name, std::int64_t increment) const {
+        HostTensor tensor{type(name), {}};
+        FUSIONLLM_VALIDATE(
+            tensor.type.dtype == DType::i64 && tensor.type.sizes.empty(),
+            "the counter '{}' is {}, but only one i64 number can be counted "
+            "on; export the model again",
+            name,
+            to_text(tensor.type));
+        std::int64_t number =
+            increment * static_cast<std::int64_t>(manifest().micro_batches);
+        if (weights_) {
+            tensor = weights_->load(name);
+            std::int64_t first = 0;
+            std::memcpy(&first, tensor.bytes.data(), sizeof first);
+            number += first;
+        }
         const auto bytes = std::as_bytes(std::span(&number, 1));
-        return {{DType::i64, {}}, {bytes.begin(), bytes.end()}};
+        tensor.bytes.assign(bytes.begin(), bytes.end());
+        return tensor;
     }
 
     CheckpointReader reader_;

@@ -7,8 +7,8 @@
 
 #include "fusionllm/comm/collectives.hpp"
 #include "fusionllm/graph/slice.hpp"
+#include "fusionllm/util/memory_use.hpp"
 #include "fusionllm/util/text.hpp"
-
 
 namespace fusionllm {
 namespace {
@@ -43,14 +43,16 @@ std::uint64_t weight_bytes(const Job& job, const RankRole& role) {
     return bytes;
 }
 
-std::string gather_memory(Transport& transport, const MemoryUse& mine) {
+std::string gather_memory(Transport& transport,
+                          std::uint64_t weights,
+                          std::uint64_t loaded) {
     const auto texts = gather(transport,
                               root,
                               memory_slot,
                               fmt::format("{}\t{}\t{}",
-                                          to_mebibytes(mine.weights),
-                                          to_mebibytes(mine.loaded),
-                                          to_mebibytes(mine.most)));
+                                          to_mebibytes(weights),
+                                          to_mebibytes(loaded),
+                                          to_mebibytes(peak_resident_bytes())));
     std::vector<std::vector<std::string>> rows;
     for (const std::string& text : texts) {
         std::vector<std::string> row{fmt::format("{}", rows.size())};

@@ -86,6 +86,7 @@ public:
         table_.set_stage(role_.stage ? static_cast<int>(*role_.stage) : -1);
         if (!briefing.checkpoint.empty()) {
             reader_ = std::make_unique<CheckpointReader>(briefing.checkpoint);
+            micro_batches_ = reader_->manifest().micro_batches;
         }
     }
 
@@ -102,7 +103,6 @@ private:
     std::optional<StageWaits> make_waits() const;
     void add_fence_hooks(TrainerHooks& hooks);
     void go_on_with_log();
-    EvaluationCodecs evaluation_codecs() const;
     CheckpointManifest make_manifest(std::int64_t step) const;
     bool is_root() const { return world_.rank() == root; }
     bool is_waiting() const { return input_.network.compute == "waits"; }
@@ -129,9 +129,10 @@ private:
     std::unique_ptr<ProgressPrinter> progress_;
     std::unique_ptr<Checkpointer> checkpointer_;
     std::uint64_t data_hash_ = 0;
-    std::uint64_t loaded_bytes_ = 0;  // most in use until all was loaded
-    std::vector<FenceLine> fences_;   // as last measured
-    std::int64_t version_ = 0;        // of the fences, in this run
+    std::uint64_t micro_batches_ = 0;  // root only: of all updates made
+    std::uint64_t loaded_bytes_ = 0;   // most in use until all was loaded
+    std::vector<FenceLine> fences_;    // as last measured
+    std::int64_t version_ = 0;         // of the fences, in this run
 };
 
 //! The job with rank 0's plan, so that all ranks have the same one.
@@ -161,6 +162,7 @@ CheckpointManifest TrainRun::make_manifest(std::int64_t step) const {
     manifest.graph_hash = portable_hash(job_.graph);
     manifest.data_hash = data_hash_;
     manifest.samples = static_cast<std::uint64_t>(step * input_.train.batch);
+    manifest.micro_batches = micro_batches_;
     manifest.optimizer = input_.train.optimizer.kind;
     manifest.plan = to_text(job_.plan, job_.graph);
     manifest.input = briefing_.input;
@@ -173,6 +175,7 @@ CheckpointManifest TrainRun::make_manifest(std::int64_t step) const {
 TrainerHooks TrainRun::make_hooks() {
     TrainerHooks hooks;
     hooks.on_step = [this](const StepMetrics& metrics) {
+        micro_batches_ += metrics.skipped.empty() ? job_.plan.micro_batches : 0;
         if (!metrics.fences.empty()) {
             fences_ = make_fence_lines(
                 metrics.fences, job_.plan, job_.graph, job_.model.network());
@@ -218,7 +221,7 @@ TrainerSetup TrainRun::make_setup() const {
             },
             [this] { return load_data(input_, job_.graph); },
             process_begin_s(),
-            evaluation_codecs(),
+            evaluation_codecs(job_, input_),
             input_.compression.basis_every,
             job_.plan.fences.empty() ? 0 : input_.compression.measure_every,
             input_.compression.options.adapt == "on"
@@ -256,14 +259,6 @@ void TrainRun::add_fence_hooks(TrainerHooks& hooks) {
         hooks.on_traced =
             make_trace_hook(input_, job_, *role_.stage, start_step());
     }
-}
-
-EvaluationCodecs TrainRun::evaluation_codecs() const {
-    if (job_.plan.fences.empty() || input_.compression.evaluate == "on") {
-        return EvaluationCodecs::on;
-    }
-    return input_.compression.evaluate == "off" ? EvaluationCodecs::off
-                                                : EvaluationCodecs::both;
 }
 
 //! The time of the devices of the input's topology.
@@ -339,9 +334,8 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
         transport_, root, sections_slot, pack_sections(trainer.sections()));
     const std::string cpu_time =
         gather_cpu_time(transport_, job_.plan, devices_);
-    const std::string memory = gather_memory(
-        transport_,
-        {weight_bytes(job_, role_), loaded_bytes_, peak_resident_bytes()});
+    const std::string memory =
+        gather_memory(transport_, weight_bytes(job_, role_), loaded_bytes_);
     if (!is_root()) {
         return;
     }
