@@ -22,8 +22,9 @@ struct RunSection {
     std::int64_t seed = 1;
     //! Absolute once resolved; empty: "out-NAME" beside the input file.
     std::filesystem::path output;
-    std::int64_t threads = 1;    //!< a rank: ATen, OpenMP and BLAS
-    std::string device = "cpu";  //!< "cpu" or "cuda"
+    std::int64_t threads = 1;        //!< a rank: ATen, OpenMP and BLAS
+    std::string device = "cpu";      //!< "cpu" or "cuda"
+    std::string long_wait = "30 s";  //!< said why from here on; 0 s: never
 
     friend bool operator==(const RunSection&, const RunSection&) = default;
 };

@@ -23,7 +23,23 @@ std::string nearest_multiples(std::int64_t number, std::int64_t divisor) {
                        is_below ? below : above);
 }
 
+void check_time(const std::string& section,
+                const std::string& key,
+                const std::string& time,
+                const FindPlace& place) {
+    try {
+        parse_seconds(time);
+    } catch (const InputError& error) {
+        throw InputError(fmt::format("{}: '{}' in [{}]: {}",
+                                     place(section, key),
+                                     key,
+                                     section,
+                                     error.what()));
+    }
+}
+
 void check_run(const RunSection& run, const FindPlace& place) {
+    check_time("run", "long_wait", run.long_wait, place);
     FUSIONLLM_VALIDATE(
         !run.name.empty() && run.name.find('/') == std::string::npos,
         "{}: 'name' in [run] must be a word without '/', not \"{}\": it is "
@@ -271,13 +287,7 @@ void check_compression(const RunInput& input, const FindPlace& place) {
 
 //! What needs numbers cannot go with waits.
 void check_network(const RunInput& input, const FindPlace& place) {
-    try {
-        parse_seconds(input.network.jitter);
-    } catch (const InputError& error) {
-        throw InputError(fmt::format("{}: 'jitter' in [network]: {}",
-                                     place("network", "jitter"),
-                                     error.what()));
-    }
+    check_time("network", "jitter", input.network.jitter, place);
     if (input.network.compute != "waits") {
         return;
     }

@@ -35,6 +35,10 @@ void visit_run(Input& input, Visitor& visitor) {
                 run.device,
                 Choices{{"cpu", "cuda"}},
                 "Where ranks compute: \"cpu\" or \"cuda\".");
+    visitor.key("long_wait",
+                run.long_wait,
+                Any{},
+                "Ranks that wait longer say for what; \"0 s\" = never.");
 }
 
 template <class Input, class Visitor>

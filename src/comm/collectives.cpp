@@ -73,10 +73,12 @@ std::uint64_t read_length(const Buffer& frame, int source) {
 }
 
 std::string finish_receive(Transport& transport,
+                           IdleWait& idle_wait,
                            int source,
                            std::uint32_t slot,
                            Request posted) {
-    wait(posted);
+    const Awaited awaited{MessageKind::control, 0, source};
+    wait(posted, idle_wait, awaited);
     const Buffer frame = posted.take();
     const std::uint64_t length = read_length(frame, source);
     std::string text(reinterpret_cast<const char*>(frame.data()) + length_bytes,
@@ -84,7 +86,7 @@ std::string finish_receive(Transport& transport,
     if (length > start_bytes) {
         Request request = transport.receive(
             source, control_channel(slot), length - start_bytes);
-        wait(request);
+        wait(request, idle_wait, awaited);
         const Buffer rest = request.take();
         text.append(reinterpret_cast<const char*>(rest.data()), rest.size());
     }
@@ -100,6 +102,15 @@ void wait_all(std::vector<Request>& requests) {
 }  // namespace
 
 std::vector<std::string> gather(Transport& transport,
+                                int root,
+                                std::uint32_t slot,
+                                std::string message) {
+    IdleWait idle_wait;
+    return gather(transport, idle_wait, root, slot, std::move(message));
+}
+
+std::vector<std::string> gather(Transport& transport,
+                                IdleWait& idle_wait,
                                 int root,
                                 std::uint32_t slot,
                                 std::string message) {
@@ -119,8 +130,8 @@ std::vector<std::string> gather(Transport& transport,
     std::vector<std::string> messages(transport.size());
     messages[root] = std::move(message);
     for (std::size_t i = 0; i < sources.size(); ++i) {
-        messages[sources[i]] =
-            finish_receive(transport, sources[i], slot, std::move(requests[i]));
+        messages[sources[i]] = finish_receive(
+            transport, idle_wait, sources[i], slot, std::move(requests[i]));
     }
     return messages;
 }
@@ -129,9 +140,21 @@ std::string broadcast(Transport& transport,
                       int root,
                       std::uint32_t slot,
                       std::string message) {
+    IdleWait idle_wait;
+    return broadcast(transport, idle_wait, root, slot, std::move(message));
+}
+
+std::string broadcast(Transport& transport,
+                      IdleWait& idle_wait,
+                      int root,
+                      std::uint32_t slot,
+                      std::string message) {
     if (transport.rank() != root) {
-        return finish_receive(
-            transport, root, slot, post_frame(transport, root, slot));
+        return finish_receive(transport,
+                              idle_wait,
+                              root,
+                              slot,
+                              post_frame(transport, root, slot));
     }
     std::vector<Request> requests;
     for (int rank = 0; rank < transport.size(); ++rank) {

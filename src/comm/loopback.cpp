@@ -81,8 +81,12 @@ public:
 
 class PostedReceive final : public detail::Operation {
 public:
-    PostedReceive(std::shared_ptr<Hub> hub, Lane lane, std::size_t max_bytes)
+    PostedReceive(std::shared_ptr<Hub> hub,
+                  std::shared_ptr<std::vector<std::uint64_t>> received_bytes,
+                  Lane lane,
+                  std::size_t max_bytes)
         : hub_(std::move(hub)),
+          received_bytes_(std::move(received_bytes)),
           lane_(lane),
           ticket_(hub_->post(lane)),
           max_bytes_(max_bytes) {}
@@ -90,6 +94,10 @@ public:
     bool test() override {
         if (!message_) {
             message_ = hub_->collect(lane_, ticket_);
+            if (message_) {
+                received_bytes_->at(static_cast<std::size_t>(lane_.source)) +=
+                    message_->size();
+            }
         }
         if (message_ && message_->size() > max_bytes_) {
             throw Error(detail::describe_too_long(lane_.destination,
@@ -110,6 +118,7 @@ public:
 
 private:
     std::shared_ptr<Hub> hub_;
+    std::shared_ptr<std::vector<std::uint64_t>> received_bytes_;
     Lane lane_;
     std::uint64_t ticket_;
     std::size_t max_bytes_;
@@ -119,7 +128,11 @@ private:
 class LoopbackTransport final : public Transport {
 public:
     LoopbackTransport(std::shared_ptr<Hub> hub, int rank, int size)
-        : hub_(std::move(hub)), rank_(rank), size_(size) {}
+        : hub_(std::move(hub)),
+          rank_(rank),
+          size_(size),
+          received_bytes_(std::make_shared<std::vector<std::uint64_t>>(
+              static_cast<std::size_t>(size))) {}
 
     int rank() const override { return rank_; }
     int size() const override { return size_; }
@@ -135,7 +148,10 @@ public:
                     std::size_t max_bytes) override {
         detail::check_address(source, size_, channel);
         return Request(std::make_unique<PostedReceive>(
-            hub_, Lane{source, rank_, channel}, max_bytes));
+            hub_, received_bytes_, Lane{source, rank_, channel}, max_bytes));
+    }
+    std::uint64_t received_bytes(int source) const override {
+        return received_bytes_->at(static_cast<std::size_t>(source));
     }
 
     void abort(const std::string& reason) { hub_->abort(rank_, reason); }
@@ -144,6 +160,7 @@ private:
     std::shared_ptr<Hub> hub_;
     int rank_;
     int size_;
+    std::shared_ptr<std::vector<std::uint64_t>> received_bytes_;  // by source
 };
 
 //! Keeps the exception that was thrown first.

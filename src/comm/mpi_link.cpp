@@ -321,7 +321,8 @@ void MpiLink::match_arrivals() {
             continue;
         }
         Lane& lane = lanes_[{status.MPI_SOURCE, status.MPI_TAG}];
-        const std::size_t num_bytes = received_bytes(status);
+        const std::size_t num_bytes = detail::received_bytes(status);
+        received_bytes_[status.MPI_SOURCE] += num_bytes;
         if (lane.waiting.empty()) {
             lane.early.emplace_back(message, num_bytes);
         } else {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -47,6 +48,11 @@ public:
     void match_arrivals();
 
     const mpi::Communicator& communicator() const { return communicator_; }
+    //! Of the pieces that were matched.
+    std::uint64_t received_bytes(const Peer& from) const {
+        const auto found = received_bytes_.find(from.rank_in_group);
+        return found == received_bytes_.end() ? 0 : found->second;
+    }
 
 private:
     //! What comes of one source on one channel, in order. Receives wait that
@@ -59,7 +65,8 @@ private:
     mpi::Communicator communicator_;
     int own_rank_;
     MessageParts parts_;
-    std::map<std::pair<int, int>, Lane> lanes_;  //!< by source and tag
+    std::map<std::pair<int, int>, Lane> lanes_;    //!< by source and tag
+    std::map<int, std::uint64_t> received_bytes_;  //!< by source
 };
 
 //! Tag of all messages of a channel: the kind above the slot.

@@ -104,6 +104,10 @@ struct MpiTransport::State {
     //! What leads to the peer.
     MpiLink& route(int peer, Channel channel) const {
         detail::check_address(peer, size, channel);
+        return route(peer);
+    }
+
+    MpiLink& route(int peer) const {
         const int own = layout.group_of_rank[rank];
         const int other = layout.group_of_rank[peer];
         if (own == other) {
@@ -181,6 +185,12 @@ Request MpiTransport::receive(int source,
     }
     MpiLink& link = state_->route(source, channel);
     return link.receive(state_->peer(source), channel, max_bytes);
+}
+
+std::uint64_t MpiTransport::received_bytes(int source) const {
+    return source == state_->rank
+               ? state_->self->received_bytes(source)
+               : state_->route(source).received_bytes(state_->peer(source));
 }
 
 const Communicator& MpiTransport::group() const {

@@ -265,6 +265,11 @@ Request ShapedTransport::receive(int source,
         std::move(inner), state_, source, channel));
 }
 
+std::uint64_t ShapedTransport::received_bytes(int source) const {
+    return static_cast<std::uint64_t>(
+        state_->board->sent_bytes(source, rank()));
+}
+
 double ShapedTransport::sent_bytes(int destination) const {
     return state_->board->sent_bytes(rank(), destination);
 }

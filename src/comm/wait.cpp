@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 namespace fusionllm {
 namespace {
@@ -39,6 +40,17 @@ void IdleWait::idle() {
     }
 }
 
+void IdleWait::idle(const Awaited& awaited) {
+    idle();
+    if (watcher_ && num_yields_ > max_yields) {
+        watcher_(awaited);
+    }
+}
+
+void IdleWait::watch(std::function<void(const Awaited&)> watcher) {
+    watcher_ = std::move(watcher);
+}
+
 void IdleWait::reset() {
     num_yields_ = 0;
 }
@@ -53,6 +65,13 @@ void wait(Request& request) {
     IdleWait idle_wait;
     while (!request.test()) {
         idle_wait.idle();
+    }
+}
+
+void wait(Request& request, IdleWait& idle_wait, const Awaited& awaited) {
+    idle_wait.reset();
+    while (!request.test()) {
+        idle_wait.idle(awaited);
     }
 }
 

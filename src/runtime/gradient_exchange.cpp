@@ -170,7 +170,9 @@ std::vector<at::Tensor> GradientExchange::sum(
         wait.reset();
         while (!in.request.test()) {
             if (!pipeline.progress_sends()) {
-                wait.idle();
+                wait.idle({MessageKind::parameter_gradient,
+                           0,
+                           role_.rank_of_stage[in.use.stage]});
             }
         }
         in.message = in.request.take();

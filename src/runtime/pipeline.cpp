@@ -170,6 +170,17 @@ bool Pipeline::submit_ready(Run& run) {
     return true;
 }
 
+std::optional<Awaited> Pipeline::find_awaited(const Run& run) const {
+    if (compute_.num_pending() > 0) {
+        return std::nullopt;  // what it computes is what takes long
+    }
+    const Action& action = run.actions[run.next_action];
+    const bool is_forward = action.kind == ActionKind::forward;
+    return Awaited{is_forward ? MessageKind::activation : MessageKind::gradient,
+                   action.microbatch.get(),
+                   is_forward ? neighbours_.previous : neighbours_.next};
+}
+
 PipelineResult Pipeline::execute(Run& run) {
     const StageSlice& slice = work_.slice();
     const auto num_forwards = static_cast<int>(
@@ -210,6 +221,8 @@ PipelineResult Pipeline::execute(Run& run) {
         has_progress |= progress_sends();
         if (has_progress) {
             wait_.reset();
+        } else if (const auto awaited = find_awaited(run)) {
+            wait_.idle(*awaited);
         } else {
             wait_.idle();
         }

@@ -12,6 +12,7 @@
 #include "fusionllm/runtime/batches.hpp"
 #include "fusionllm/runtime/gradient_exchange.hpp"
 #include "fusionllm/runtime/pipeline.hpp"
+#include "fusionllm/runtime/wait_watch.hpp"
 #include "fusionllm/sim/simulate.hpp"
 #include "fusionllm/util/error.hpp"
 
@@ -20,19 +21,6 @@
 #include "worker.hpp"
 
 namespace fusionllm {
-
-std::string parameter_tensor_name(const std::string& parameter) {
-    return "parameters/" + parameter;
-}
-
-std::string buffer_tensor_name(const std::string& buffer) {
-    return "buffers/" + buffer;
-}
-
-std::string state_tensor_name(const std::string& parameter,
-                              const std::string& state) {
-    return "optimizer/" + parameter + "/" + state;
-}
 
 namespace {
 
@@ -67,6 +55,7 @@ struct Trainer::State {
     ValidationResult evaluate(CodecUse codecs);
     void add_validation(StepMetrics& metrics);
     void save();
+    void watch_waits(std::optional<WaitWatch>& watch);
     std::vector<HostTensor> training_inputs(std::uint32_t micro_batch) const;
     void say(Phase phase, std::uint32_t micro_batch = 0) const {
         if (hooks.on_activity) {
@@ -84,7 +73,9 @@ struct Trainer::State {
     TrainOptions options;
     TrainerHooks hooks;
     RankRole role;
-    std::int64_t step;  // updates tried
+    IdleWait wait;                                       // outside the pipeline
+    std::function<void(std::int64_t step)> begin_watch;  // none: nobody watches
+    std::int64_t step;                                   // updates tried
     double step_begin_s = 0;
     SectionTimer sections;
     DataFacts data_facts;
@@ -254,7 +245,7 @@ void Trainer::State::count(const std::vector<StepReport>& reports) {
 }
 
 StepDecision Trainer::State::decide_together(const StepReport& mine) {
-    const auto packed = gather(transport, root, report_slot, pack(mine));
+    const auto packed = gather(transport, wait, root, report_slot, pack(mine));
     std::string answer;
     if (is_root()) {
         std::vector<StepReport> reports;
@@ -275,7 +266,7 @@ StepDecision Trainer::State::decide_together(const StepReport& mine) {
         answer = pack(decision);
     }
     return unpack_decision(
-        broadcast(transport, root, decision_slot, std::move(answer)));
+        broadcast(transport, wait, root, decision_slot, std::move(answer)));
 }
 
 void Trainer::State::change_fences() {
@@ -296,6 +287,9 @@ void Trainer::State::change_fences() {
 
 StepMetrics Trainer::State::train_step() {
     step_begin_s = monotonic_s();
+    if (begin_watch) {
+        begin_watch(step);
+    }
     change_fences();
     PipelineResult result;
     if (worker) {
@@ -392,8 +386,26 @@ void Trainer::State::save() {
     saved_step = step;
 }
 
+void Trainer::State::watch_waits(std::optional<WaitWatch>& watch) {
+    watch.emplace(transport,
+                  WaitNotices{setup.long_wait_s, hooks.on_long_wait},
+                  make_schedule(setup.plan),
+                  role.rank_of_stage,
+                  monotonic_s);
+    begin_watch = [&watch](std::int64_t n) { watch->begin_step(n); };
+    const auto see = [&watch](const Awaited& awaited) { watch->see(awaited); };
+    wait.watch(see);
+    if (worker) {
+        worker->watch_waits(see);
+    }
+}
+
 StopRequest Trainer::run() {
     State& s = *state_;
+    std::optional<WaitWatch> watch;  // ends before `s`, also by an exception
+    if (s.setup.long_wait_s > 0) {
+        s.watch_waits(watch);
+    }
     StopRequest stop = StopRequest::none;
     const auto is_due = [&](std::int64_t every) {
         return every > 0 && s.step % every == 0;
@@ -416,6 +428,9 @@ StopRequest Trainer::run() {
         }
     }
     s.save();
+    if (watch) {
+        watch->finish();
+    }
     double accounted = 0;
     for (const Section& section : s.sections.sections()) {
         accounted += section.seconds;

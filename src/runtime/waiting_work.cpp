@@ -221,11 +221,12 @@ void WaitingExchange::run(Transport& transport,
                       {MessageKind::parameter_gradient, message.slot},
                       std::move(blank));
     }
-    for (Request& request : requests) {
+    for (std::size_t i = 0; i < requests.size(); ++i) {
         wait.reset();
-        while (!request.test()) {
+        while (!requests[i].test()) {
             if (!pipeline.progress_sends()) {
-                wait.idle();
+                wait.idle(
+                    {MessageKind::parameter_gradient, 0, incoming_[i].rank});
             }
         }
     }

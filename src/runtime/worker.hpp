@@ -69,6 +69,10 @@ public:
             stage_->on_output(std::move(hook));
         }
     }
+    //! Who hears what its main thread waits for.
+    void watch_waits(std::function<void(const Awaited&)> watcher) {
+        wait_.watch(std::move(watcher));
+    }
     //! Add up the uses; (parameter, sum of squares) of those it owns. Adds to
     //! `sent`, by destination rank, the bytes of the messages.
     std::vector<std::pair<std::uint32_t, double>> sum_gradients(

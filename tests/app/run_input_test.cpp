@@ -64,6 +64,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"run.output", {"../results"}},
         {"run.threads", {"3"}},
         {"run.device", {"cuda"}},
+        {"run.long_wait", {"2 min"}},
         {"model.kind", {"gpt2"}},
         {"model.path", {"/m.pt2", "model.kind=pt2", "model.path=/m.pt2"}},
         {"model.loss", {"mse", "model.kind=pt2", "model.path=m.pt2"}},

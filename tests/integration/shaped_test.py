@@ -54,6 +54,26 @@ class ShapedTest(harness.ProgramTest):
         self.assert_same_run("plain", "shaped", STEPS)
         self.assertGreater(max(self.step_times("shaped")), 5)
 
+    def test_one_line_says_for_what_all_ranks_wait(self):
+        result = self.train(
+            "run", *SHAPED, "--set", "train.steps=10",
+            "--set", "topology.sites=[{name = 'lyon', ranks = 2}, "
+                     "{name = 'osaka', ranks = 2}]",
+            "--set", "plan.partition=equal_ops",
+            "--set", "topology.links=[{between = ['lyon', 'osaka'], "
+                     "bandwidth = '20 Mbit/s', latency = '50 ms'}]",
+            "--set", "network.changes=['lyon-osaka x0 at 1 s for 5 s']",
+            "--set", "run.long_wait=1 s", ranks=4)
+
+        # After 1.25 s, and 2 s later; the next one would be 4 s later.
+        sentences = result.sentences()
+        self.assertIn(len(sentences), (1, 2), result)
+        for sentence in sentences:
+            self.assertRegex(
+                sentence,
+                r"^fusionllm: stage \d waits \d\.\d+ s for .+ (stage|rank) \d; "
+                r"link (lyon-osaka|osaka-lyon) moved \d")
+
     def test_wrong_changes_are_refused(self):
         result = self.train("run", *SLOW, *SHAPED, "--set",
                             "network.changes=['lyon-graz x0 at 1 s']",

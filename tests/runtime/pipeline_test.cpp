@@ -53,6 +53,9 @@ public:
                     std::size_t max_bytes) override {
         return delay(transport_.receive(source, channel, max_bytes));
     }
+    std::uint64_t received_bytes(int source) const override {
+        return transport_.received_bytes(source);
+    }
 
 private:
     Request delay(Request request) {

@@ -3,6 +3,7 @@ fusionllm_add_test(runtime/learning_rate_test.cpp)
 fusionllm_add_test(runtime/message_test.cpp)
 fusionllm_add_test(runtime/step_report_test.cpp)
 fusionllm_add_test(runtime/shaping_test.cpp)
+fusionllm_add_test(runtime/wait_watch_test.cpp)
 
 fusionllm_add_test(runtime/emulation_test.cpp LIBS fusionllm_training_harness
   TIMEOUT 120)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fusionllm/comm/transport.hpp"
+#include "fusionllm/comm/wait.hpp"
 
 namespace fusionllm {
 
@@ -23,8 +24,22 @@ std::vector<std::string> gather(Transport& transport,
                                 std::uint32_t slot,
                                 std::string message);
 
+//! The same; whoever watches `wait` hears whose message is missing.
+std::vector<std::string> gather(Transport& transport,
+                                IdleWait& wait,
+                                int root,
+                                std::uint32_t slot,
+                                std::string message);
+
 //! Everybody gets the root's message. The length is not known beforehand.
 std::string broadcast(Transport& transport,
+                      int root,
+                      std::uint32_t slot,
+                      std::string message);
+
+//! The same; whoever watches `wait` hears that it waits for the root.
+std::string broadcast(Transport& transport,
+                      IdleWait& wait,
                       int root,
                       std::uint32_t slot,
                       std::string message);

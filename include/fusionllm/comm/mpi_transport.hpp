@@ -61,6 +61,7 @@ public:
     Request receive(int source,
                     Channel channel,
                     std::size_t max_bytes) override;
+    std::uint64_t received_bytes(int source) const override;
 
     //! The intracommunicator of this rank's group, for collective I/O.
     const mpi::Communicator& group() const;

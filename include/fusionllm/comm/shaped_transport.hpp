@@ -36,6 +36,8 @@ public:
     Request receive(int source,
                     Channel channel,
                     std::size_t max_bytes) override;
+    //! By the links.
+    std::uint64_t received_bytes(int source) const override;
 
     //! Payload that has left this rank for another one so far, by the links.
     double sent_bytes(int destination) const;

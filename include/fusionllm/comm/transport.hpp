@@ -61,6 +61,9 @@ public:
     virtual Request receive(int source,
                             Channel channel,
                             std::size_t max_bytes) = 0;
+    //! Payload that has come from a rank so far, with what has come of
+    //! messages that are not complete, as far as that is known.
+    virtual std::uint64_t received_bytes(int source) const = 0;
 };
 
 namespace detail {

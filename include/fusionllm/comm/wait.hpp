@@ -2,12 +2,22 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 
 #include "fusionllm/comm/transport.hpp"
 
 namespace fusionllm {
+
+//! The message that somebody waits for.
+struct Awaited {
+    MessageKind kind = MessageKind::control;
+    std::uint32_t micro_batch = 0;  //!< of activations and gradients
+    int from_rank = 0;
+
+    friend bool operator==(const Awaited&, const Awaited&) = default;
+};
 
 /*!
  * Waits without burning the core: yield, then sleep an eighth of the time
@@ -20,8 +30,12 @@ namespace fusionllm {
 class IdleWait {
 public:
     void idle();
+    //! The same; whoever watches hears what it is for.
+    void idle(const Awaited& awaited);
     void reset();
     void wake();
+    //! Called by `idle` where it sleeps, with what is waited for.
+    void watch(std::function<void(const Awaited&)> watcher);
 
 private:
     std::mutex mutex_;
@@ -29,9 +43,12 @@ private:
     bool is_woken_ = false;
     int num_yields_ = 0;
     std::chrono::steady_clock::time_point begin_;  // of the sleeps
+    std::function<void(const Awaited&)> watcher_;
 };
 
 //! Test the request until it is done, idling in between.
 void wait(Request& request);
+//! The same, for this message.
+void wait(Request& request, IdleWait& idle_wait, const Awaited& awaited);
 
 }  // namespace fusionllm

@@ -18,4 +18,11 @@ struct NamedTensor {
 using LoadTensor =
     std::function<std::optional<HostTensor>(const std::string& name)>;
 
+//! Checkpoint names: "parameters/NAME", "buffers/NAME" and
+//! "optimizer/NAME/STATE".
+std::string parameter_tensor_name(const std::string& parameter);
+std::string buffer_tensor_name(const std::string& buffer);
+std::string state_tensor_name(const std::string& parameter,
+                              const std::string& state);
+
 }  // namespace fusionllm

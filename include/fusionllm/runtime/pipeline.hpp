@@ -78,6 +78,8 @@ private:
 
     PipelineResult execute(Run& run);
     bool submit_ready(Run& run);
+    //! The message that the next action waits for, if it does.
+    std::optional<Awaited> find_awaited(const Run& run) const;
     WorkItem make_item(const Run& run, const Action& action) const;
     //! On the compute thread.
     void work(Run& run, WorkItem item);

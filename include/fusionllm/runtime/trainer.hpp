@@ -14,6 +14,7 @@
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/emulation.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
+#include "fusionllm/runtime/long_wait.hpp"
 #include "fusionllm/runtime/named_tensor.hpp"
 #include "fusionllm/runtime/stage_waits.hpp"
 #include "fusionllm/runtime/step_measurements.hpp"
@@ -74,6 +75,8 @@ struct TrainerHooks {
         on_traced;
     //! Every rank: these are the fences from here on.
     std::function<void(std::int64_t step, const std::vector<Fence>&)> on_fences;
+    //! Root only: for what the run waits long (`WaitWatch`).
+    std::function<void(const LongWait&)> on_long_wait;
     //! Of the checkpoint to start from; empty to start anew.
     LoadTensor load;
 };
@@ -112,6 +115,8 @@ struct TrainerSetup {
     std::optional<Emulation> emulation = std::nullopt;
     //! Take the time of other devices; equal on all ranks.
     std::optional<StageWaits> waits = std::nullopt;
+    //! Seconds after which a rank's wait is long; 0 = never.
+    double long_wait_s = 0;
     //! Asked, on the main thread, for the parameters and buffers that this rank
     //! holds, one after another, unless a checkpoint is loaded.
     InitialTensor initial{};
@@ -149,12 +154,5 @@ private:
     struct State;
     std::unique_ptr<State> state_;
 };
-
-//! Checkpoint names: "parameters/NAME", "buffers/NAME" and
-//! "optimizer/NAME/STATE".
-std::string parameter_tensor_name(const std::string& parameter);
-std::string buffer_tensor_name(const std::string& buffer);
-std::string state_tensor_name(const std::string& parameter,
-                              const std::string& state);
 
 }  // namespace fusionllm

@@ -18,6 +18,7 @@
 #include "fusionllm/runtime/rank_role.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/memory_use.hpp"
+#include "fusionllm/util/units.hpp"
 
 #include "app/adaptation.hpp"
 #include "app/commands/commands.hpp"
@@ -100,7 +101,6 @@ private:
     TrainerHooks make_hooks();
     TrainerSetup make_setup() const;
     std::optional<Emulation> make_emulation() const;
-    std::optional<StageWaits> make_waits() const;
     void add_fence_hooks(TrainerHooks& hooks);
     void go_on_with_log();
     CheckpointManifest make_manifest(std::int64_t step) const;
@@ -197,6 +197,11 @@ TrainerHooks TrainRun::make_hooks() {
             checkpointer_->save(make_manifest(step), job_.plan.fences, mine);
         };
     }
+    hooks.on_long_wait = [this](const LongWait& wait) {
+        std::fprintf(stderr,
+                     "fusionllm: %s\n",
+                     describe_wait(wait, job_, devices_).c_str());
+    };
     add_fence_hooks(hooks);
     if (reader_) {
         hooks.load =
@@ -229,7 +234,8 @@ TrainerSetup TrainRun::make_setup() const {
                 : std::vector<CodecChoice>(),
             input_.trace,
             make_emulation(),
-            make_waits(),
+            make_stage_waits(input_, job_),
+            parse_seconds(input_.run.long_wait),
             make_first_values(input_, model_)};
 }
 
@@ -259,26 +265,6 @@ void TrainRun::add_fence_hooks(TrainerHooks& hooks) {
         hooks.on_traced =
             make_trace_hook(input_, job_, *role_.stage, start_step());
     }
-}
-
-//! The time of the devices of the input's topology.
-std::optional<StageWaits> TrainRun::make_waits() const {
-    if (input_.network.compute == "real") {
-        return std::nullopt;
-    }
-    return StageWaits{
-        is_waiting() ? StageWaits::Kind::in_place_of_computing
-                     : StageWaits::Kind::after_computing,
-        [this](const std::vector<Fence>& fences) {
-            auto stages =
-                job_.model.step_costs(job_.plan.placement, fences).stages;
-            for (StageSeconds& stage : stages) {
-                stage.forward_s *= input_.network.time_scale;
-                stage.backward_s *= input_.network.time_scale;
-                stage.update_s *= input_.network.time_scale;
-            }
-            return stages;
-        }};
 }
 
 //! The testbed is the topology of the input; rank 0 keeps the clock.

@@ -287,6 +287,28 @@ ShapedLinks make_shaped_links(const RunInput& input,
                               static_cast<std::uint64_t>(input.run.seed)});
 }
 
+std::optional<StageWaits> make_stage_waits(const RunInput& input,
+                                           const Job& job) {
+    if (input.network.compute == "real") {
+        return std::nullopt;
+    }
+    return StageWaits{
+        input.network.compute == "waits"
+            ? StageWaits::Kind::in_place_of_computing
+            : StageWaits::Kind::after_computing,
+        [&job, scale = input.network.time_scale](
+            const std::vector<Fence>& fences) {
+            auto stages =
+                job.model.step_costs(job.plan.placement, fences).stages;
+            for (StageSeconds& stage : stages) {
+                stage.forward_s *= scale;
+                stage.backward_s *= scale;
+                stage.update_s *= scale;
+            }
+            return stages;
+        }};
+}
+
 Briefing exchange_briefing(const mpi::Communicator& world,
                            const TrainArguments& arguments,
                            const std::vector<std::string>& hosts) {

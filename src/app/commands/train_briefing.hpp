@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "fusionllm/comm/mpi.hpp"
 #include "fusionllm/comm/shaped_links.hpp"
+#include "fusionllm/runtime/stage_waits.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/job.hpp"
@@ -42,5 +44,12 @@ std::vector<DeviceId> match_devices(const RunInput& input,
 ShapedLinks make_shaped_links(const RunInput& input,
                               const Job& job,
                               const std::vector<DeviceId>& device_of_rank);
+
+/*!
+ * The time of the devices of the input's topology, if ranks shall take it.
+ * Keeps a reference to the job.
+ */
+std::optional<StageWaits> make_stage_waits(const RunInput& input,
+                                           const Job& job);
 
 }  // namespace fusionllm

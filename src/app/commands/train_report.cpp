@@ -6,6 +6,7 @@
 #include "fusionllm/comm/collectives.hpp"
 #include "fusionllm/runtime/emulation.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
+#include "fusionllm/util/units.hpp"
 
 #include "app/traffic_table.hpp"
 
@@ -43,7 +44,47 @@ void add_bases(RankTraffic& planned,
     }
 }
 
+//! "F7 from stage 2", "the report of rank 3"
+std::string describe_message(const Awaited& awaited, const std::string& from) {
+    switch (awaited.kind) {
+        case MessageKind::activation:
+            return fmt::format("F{} from {}", awaited.micro_batch, from);
+        case MessageKind::gradient:
+            return fmt::format("B{} from {}", awaited.micro_batch, from);
+        case MessageKind::parameter_gradient:
+            return fmt::format("gradients of shared parameters from {}", from);
+        case MessageKind::control:
+            return awaited.from_rank == root
+                       ? "the decision of rank 0"
+                       : fmt::format("the report of {}", from);
+    }
+    return from;
+}
+
 }  // namespace
+
+std::string describe_wait(const LongWait& wait,
+                          const Job& job,
+                          const std::vector<DeviceId>& device_of_rank) {
+    const auto name = [&](int rank) {
+        const RankRole role = make_rank_role(job.plan, device_of_rank, rank);
+        return role.stage ? fmt::format("stage {}", *role.stage)
+                          : fmt::format("rank {}", rank);
+    };
+    const auto device = [&](int rank) {
+        return device_of_rank.at(static_cast<std::size_t>(rank));
+    };
+    const int from = wait.awaited.from_rank;
+    return fmt::format(
+        "{} waits {} for {}; link {} moved {}",
+        name(wait.rank),
+        format_seconds(wait.waited_s),
+        describe_message(wait.awaited, name(from)),
+        job.model.network().name(device(from), device(wait.rank)),
+        wait.moved_bytes == 0
+            ? "0 bytes"
+            : format_bytes(static_cast<double>(wait.moved_bytes)));
+}
 
 std::string describe_sent(const Job& job,
                           const std::vector<DeviceId>& device_of_rank,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusionllm/comm/transport.hpp"
+#include "fusionllm/runtime/long_wait.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
 
 #include "app/job.hpp"
@@ -25,6 +26,11 @@ std::string describe_sent(const Job& job,
                           const std::vector<DeviceId>& device_of_rank,
                           const std::vector<int>& group_of_rank,
                           const SentSteps& sent);
+
+//! "stage 3 waits 12 s for F7 from stage 2; link lyon-osaka moved 0 bytes"
+std::string describe_wait(const LongWait& wait,
+                          const Job& job,
+                          const std::vector<DeviceId>& device_of_rank);
 
 //! Processor time of all ranks, as one line on the root and "" elsewhere;
 //! collective.
