@@ -1,5 +1,6 @@
 #include "fusionllm/exec/op_runner.hpp"
 
+#include <cmath>
 #include <mutex>
 #include <type_traits>
 
@@ -46,15 +47,27 @@ c10::IValue to_ivalue(const Argument& argument) {
         argument);
 }
 
-//! Fit a constant to its schema type: a float parameter given an int, ...
+c10::TypeKind kind_of(const c10::Argument& argument) {
+    const c10::TypePtr type = argument.type();
+    return type->kind() == c10::TypeKind::OptionalType
+               ? type->castRaw<c10::OptionalType>()->getElementType()->kind()
+               : type->kind();
+}
+
+//! Fit a constant to its schema type: a float parameter given an int; a whole
+//! number where newer schemas take any (the correction of a variance).
 c10::IValue coerce(const c10::IValue& value, const c10::Argument& expected) {
-    const c10::TypePtr type = expected.type();
-    const auto kind =
-        type->kind() == c10::TypeKind::OptionalType
-            ? type->castRaw<c10::OptionalType>()->getElementType()->kind()
-            : type->kind();
-    if (kind == c10::TypeKind::FloatType && value.isInt()) {
+    if (kind_of(expected) == c10::TypeKind::FloatType && value.isInt()) {
         return static_cast<double>(value.toInt());
+    }
+    if (kind_of(expected) == c10::TypeKind::IntType && value.isDouble()) {
+        const double number = value.toDouble();
+        FUSIONLLM_VALIDATE(
+            std::trunc(number) == number && std::abs(number) < 0x1p53,
+            "'{}' is {}, but this LibTorch takes whole numbers there",
+            expected.name(),
+            number);
+        return static_cast<std::int64_t>(number);
     }
     return value;
 }
@@ -125,8 +138,15 @@ OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
             value_arguments_.push_back(i);
         }
     }
-    arguments_ = convert(op_, device);
-    evaluation_arguments_ = convert(evaluation_form(op_), device);
+    try {
+        arguments_ = convert(op_, device);
+        evaluation_arguments_ = convert(evaluation_form(op_), device);
+    } catch (const InputError& error) {
+        throw InputError(fmt::format("op '{}' calls {}, of which {}",
+                                     op_.name,
+                                     full_name(op_),
+                                     error.what()));
+    }
 }
 
 std::vector<c10::IValue> OpRunner::convert(const Op& op, at::Device device) {

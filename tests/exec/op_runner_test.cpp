@@ -106,6 +106,20 @@ TEST(OpRunner, leaves_out_absent_arguments_that_the_operator_does_not_know) {
     EXPECT_TRUE(at::equal(y, at::tanh(at::ones({4}))));
 }
 
+TEST(OpRunner, takes_a_whole_number_where_an_older_schema_wants_an_int) {
+    const at::Tensor x = at::tensor({1.0F, 2.0F, 4.0F});
+    const auto run = [&](double dim) {
+        OneOp op;
+        const ValueId value = op.input(x);
+        return op.run("aten::softmax.int", {value, dim});
+    };
+
+    EXPECT_TRUE(at::equal(run(0.0), at::softmax(x, 0)));
+    EXPECT_EQ(message_of([&] { run(0.5); }),
+              "op 'op' calls aten::softmax.int, of which 'dim' is 0.5, but "
+              "this LibTorch takes whole numbers there");
+}
+
 TEST(OpRunner, refuses_a_missing_argument_and_names_it) {
     OneOp op;
     const ValueId x = op.input(at::ones({4}));
