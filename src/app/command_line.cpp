@@ -51,6 +51,7 @@ struct CommandLine {
     InputArguments validate;
     GenerateArguments generate;
     CalibrateArguments calibrate;
+    ProbeArguments probe;
     TokenizeArguments tokenize;
     ImportArguments import_model;
     ExportArguments export_model;
@@ -89,6 +90,7 @@ struct CommandLine {
         add_simulate();
         add_generate();
         add_calibrate();
+        add_probe();
         add_tokenize();
         add_import();
         add_export();
@@ -213,6 +215,28 @@ struct CommandLine {
             ->capture_default_str();
         command->callback(
             [this] { run_once([this] { return run_calibrate(calibrate); }); });
+    }
+
+    void add_probe() {
+        CLI::App* command = app.add_subcommand(
+            "probe",
+            "measure the links between sites; start it by mpirun, one rank "
+            "or more at each");
+        command->add_option("INPUT",
+                            probe.input.file,
+                            "input file (TOML) whose [topology] names the "
+                            "sites; without it, every host is one");
+        add_overrides(*command, probe.input);
+        command
+            ->add_option(
+                "-o,--output", probe.output, "write the topology file here")
+            ->required()
+            ->type_name("FILE");
+        command->callback([this] {
+            run = [this](int& argc, char**& argv) {
+                return run_probe(argc, argv, probe);
+            };
+        });
     }
 
     void add_tokenize() {

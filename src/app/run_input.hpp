@@ -66,6 +66,7 @@ struct TopologySection {
     std::filesystem::path file;
     TopologySpec spec;            //!< no sites: one site of all ranks
     std::string match = "order";  //!< "order" or "host"
+    bool probe = false;           //!< measure the links before planning
 
     friend bool operator==(const TopologySection&,
                            const TopologySection&) = default;

@@ -288,6 +288,13 @@ void check_compression(const RunInput& input, const FindPlace& place) {
 //! What needs numbers cannot go with waits.
 void check_network(const RunInput& input, const FindPlace& place) {
     check_time("network", "jitter", input.network.jitter, place);
+    FUSIONLLM_VALIDATE(
+        !input.topology.probe || input.network.mode == "none",
+        "{}: probe = true in [topology] measures real links, but mode = "
+        "\"{}\" in [network] plays those of [topology]; set one of them "
+        "otherwise (`fusionllm probe` measures shaped links, too)",
+        place("topology", "probe"),
+        input.network.mode);
     if (input.network.compute != "waits") {
         return;
     }

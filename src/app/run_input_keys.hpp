@@ -48,8 +48,7 @@ void visit_model(Input& input, Visitor& visitor) {
     visitor.key("kind",
                 input.model_kind,
                 Choices{{"gpt2", "resnet", "pt2", "torchscript", "h5"}},
-                "Which model: \"gpt2\", \"resnet\", or a file: \"pt2\", "
-                "\"torchscript\", \"h5\".");
+                "\"gpt2\", \"resnet\", or the kind of a file.");
     auto& file = input.model_file;
     visitor.key("path", file.path, Any{}, "Of a file: where it is.");
     visitor.key("loss",
@@ -142,8 +141,7 @@ void visit_data(Input& input, Visitor& visitor) {
     visitor.key("shuffle",
                 data.shuffle,
                 Any{},
-                "Samples in a random order that depends on "
-                "the seed alone.");
+                "Samples in random order, by the seed alone.");
     visitor.key("symbols",
                 data.k_hop.symbols,
                 IntegerRange{3, 4096},
@@ -174,8 +172,7 @@ template <class Input, class Visitor>
 void visit_placement(Input& input, Visitor& visitor) {
     auto& topology = input.topology;
     auto& spec = topology.spec;
-    visitor.section("topology",
-                    "Which devices there are, and what joins them.");
+    visitor.section("topology", "The devices, and what joins them.");
     visitor.key("file",
                 topology.file,
                 Any{},
@@ -208,6 +205,10 @@ void visit_placement(Input& input, Visitor& visitor) {
                 topology.match,
                 Choices{{"order", "host"}},
                 "Ranks take devices in \"order\" or by \"host\".");
+    visitor.key("probe",
+                topology.probe,
+                Any{},
+                "Measure the links between sites before planning.");
     visitor.section("plan", "Which rank computes what.");
     visitor.key("partition",
                 input.plan.partition,

@@ -239,10 +239,11 @@ std::vector<std::vector<std::pair<int, int>>> make_rounds(int num) {
     return rounds;
 }
 
-std::vector<MeasuredLink> probe(Transport& transport,
-                                const std::vector<int>& representatives,
-                                const ProbeLimits& limits,
-                                const std::function<double()>& clock) {
+std::vector<MeasuredLink> probe(
+    Transport& transport,
+    const std::vector<std::vector<std::pair<int, int>>>& rounds,
+    const ProbeLimits& limits,
+    const std::function<double()>& clock) {
     std::vector<MeasuredLink> mine;
     const auto measure = [&](int from, int to) {
         if (transport.rank() == from) {
@@ -251,16 +252,13 @@ std::vector<MeasuredLink> probe(Transport& transport,
             answer(transport, from, limits);
         }
     };
-    for (const auto& pairs :
-         make_rounds(static_cast<int>(representatives.size()))) {
+    for (const auto& pairs : rounds) {
         for (const auto& [a, b] : pairs) {
-            measure(representatives[static_cast<std::size_t>(a)],
-                    representatives[static_cast<std::size_t>(b)]);
+            measure(a, b);
         }
         barrier(transport, barrier_slot);
         for (const auto& [a, b] : pairs) {
-            measure(representatives[static_cast<std::size_t>(b)],
-                    representatives[static_cast<std::size_t>(a)]);
+            measure(b, a);
         }
         barrier(transport, barrier_slot);
     }

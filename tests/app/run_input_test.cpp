@@ -127,6 +127,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
          {"{sites = ['a', 'b'], bandwidth = [['', '8 Mbit/s'], ['', '']],"
           "latency = [['', '9 ms'], ['', '']]}",
           "topology.sites=[{name = 'a', ranks = 1}, {name = 'b', ranks = 1}]"}},
+        {"topology.probe", {"true"}},
         {"topology.default_link", {"{bandwidth = '1 kB/s', latency = '2 s'}"}},
         {"topology.match", {"host"}},
         {"plan.partition", {"equal_ops"}},

@@ -148,7 +148,8 @@ TEST(Probe, measures_every_direction_between_representatives) {
         ProbeLimits limits;
         limits.largest_bytes = 4096;
         limits.repeats = 1;
-        const auto mine = probe(transport, {0, 1, 3}, limits, monotonic_s);
+        const auto mine = probe(
+            transport, {{{0, 1}}, {{0, 3}}, {{1, 3}}}, limits, monotonic_s);
         if (transport.rank() == 0) {
             found = mine;
         } else {

@@ -68,17 +68,18 @@ MeasuredLink measure_link(const std::function<double(std::size_t)>& exchange_s,
 std::vector<std::vector<std::pair<int, int>>> make_rounds(int num);
 
 /*!
- * Measure the links between these ranks in both directions, round by round, so
- * that no rank takes part in two measurements at a time. Collective over the
- * transport; the links are known to the root, rank 0, by (from, to).
+ * Measure the links of these pairs of ranks in both directions, round by round;
+ * nobody may be twice in a round. Collective over the transport; the links are
+ * known to the root, rank 0, by (from, to).
  *
  * A direction of 8 Mbit/s costs about 2 s and 1.2 MB, and a round both.
  *
  * \param clock seconds
  */
-std::vector<MeasuredLink> probe(Transport& transport,
-                                const std::vector<int>& representatives,
-                                const ProbeLimits& limits,
-                                const std::function<double()>& clock);
+std::vector<MeasuredLink> probe(
+    Transport& transport,
+    const std::vector<std::vector<std::pair<int, int>>>& rounds,
+    const ProbeLimits& limits,
+    const std::function<double()>& clock);
 
 }  // namespace fusionllm

@@ -54,6 +54,12 @@ struct CalibrateArguments {
     int repeats = 10;
 };
 
+//! `fusionllm probe`
+struct ProbeArguments {
+    InputArguments input;  //!< file: may be empty, then every host is a site
+    std::filesystem::path output;
+};
+
 //! `fusionllm tokenize`
 struct TokenizeArguments {
     std::vector<std::filesystem::path> texts;  //!< files or folders
@@ -82,6 +88,8 @@ struct ExportArguments {
 
 //! Collective over the ranks that mpirun started, or one rank without it.
 int run_train(int& argc, char**& argv, const TrainArguments& arguments);
+//! The same.
+int run_probe(int& argc, char**& argv, const ProbeArguments& arguments);
 int run_plan(const PlanArguments& arguments);
 int run_simulate(const PlanArguments& arguments);
 int run_validate(const InputArguments& arguments);

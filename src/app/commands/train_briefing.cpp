@@ -10,6 +10,7 @@
 #include "fusionllm/util/units.hpp"
 
 #include "app/adaptation.hpp"
+#include "app/commands/probe.hpp"
 #include "app/commands/rank_talk.hpp"
 #include "app/json_text.hpp"
 #include "app/model.hpp"
@@ -31,6 +32,15 @@ RunInput load_input(const TrainArguments& arguments) {
         input.train.output = input.run.output;
     }
     return input;
+}
+
+//! What was measured; with it nothing has to be measured again.
+void take_topology(RunInput& input, const TopologySpec& measured) {
+    if (input.topology.spec.sites.empty()) {
+        input.topology.match = "host";  // each host is a site
+    }
+    input.topology.spec = measured;
+    input.topology.probe = false;
 }
 
 //! Sizes of the model; dropout is not among them, a run may change it.
@@ -180,16 +190,21 @@ ModelSource fit_model(const RunInput& input,
 
 /*!
  * Everything that can be wrong with the input is found here, on rank 0, but
- * for the data, which other ranks may read; nothing is written.
+ * for the data, which other ranks may read; nothing is written. `measured`: the
+ * topology, if that was probed.
  */
 Briefing make_briefing(const TrainArguments& arguments,
                        const std::vector<std::string>& hosts,
+                       const std::optional<TopologySpec>& measured,
                        const RankTalk& talk) {
     Briefing briefing;
     briefing.job_id = fmt::format("{}-{}", mpi::host_name(), getpid());
     try {
         const auto num_ranks = static_cast<int>(hosts.size());
         RunInput input = load_input(arguments);
+        if (measured) {
+            take_topology(input, *measured);
+        }
         const ModelSource source = fit_model(input, hosts, talk);
         input = choose_micro_batches(std::move(input), source, num_ranks);
         Job job = make_job(input, source, num_ranks);
@@ -276,15 +291,18 @@ std::vector<DeviceId> match_devices(const RunInput& input,
         hosts);
 }
 
+ShapeOptions shape_options_of(const RunInput& input) {
+    return {input.network.time_scale,
+            parse_seconds(input.network.jitter),
+            input.network.changes,
+            static_cast<std::uint64_t>(input.run.seed)};
+}
+
 ShapedLinks make_shaped_links(const RunInput& input,
                               const Job& job,
                               const std::vector<DeviceId>& device_of_rank) {
-    return make_shaped_links(job.model.network(),
-                             device_of_rank,
-                             {input.network.time_scale,
-                              parse_seconds(input.network.jitter),
-                              input.network.changes,
-                              static_cast<std::uint64_t>(input.run.seed)});
+    return make_shaped_links(
+        job.model.network(), device_of_rank, shape_options_of(input));
 }
 
 std::optional<StageWaits> make_stage_waits(const RunInput& input,
@@ -296,8 +314,8 @@ std::optional<StageWaits> make_stage_waits(const RunInput& input,
         input.network.compute == "waits"
             ? StageWaits::Kind::in_place_of_computing
             : StageWaits::Kind::after_computing,
-        [&job, scale = input.network.time_scale](
-            const std::vector<Fence>& fences) {
+        [&job,
+         scale = input.network.time_scale](const std::vector<Fence>& fences) {
             auto stages =
                 job.model.step_costs(job.plan.placement, fences).stages;
             for (StageSeconds& stage : stages) {
@@ -318,10 +336,12 @@ Briefing exchange_briefing(const mpi::Communicator& world,
     } catch (const InputError& error) {
         return {error.what(), 2, {}, {}, {}, {}, {}};
     }
+    const auto measured = probe_topology(
+        world, hosts, [&arguments] { return load_input(arguments); });
     const RankTalk talk(world, versions);
     std::string own;
     if (world.rank() == root) {
-        own = to_text(make_briefing(arguments, hosts, talk));
+        own = to_text(make_briefing(arguments, hosts, measured, talk));
         talk.end();
     } else {
         talk.answer();

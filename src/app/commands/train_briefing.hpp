@@ -6,6 +6,7 @@
 
 #include "fusionllm/comm/mpi.hpp"
 #include "fusionllm/comm/shaped_links.hpp"
+#include "fusionllm/runtime/shaping.hpp"
 #include "fusionllm/runtime/stage_waits.hpp"
 
 #include "app/commands/commands.hpp"
@@ -39,6 +40,9 @@ Briefing exchange_briefing(const mpi::Communicator& world,
 std::vector<DeviceId> match_devices(const RunInput& input,
                                     const Topology& topology,
                                     const std::vector<std::string>& hosts);
+
+//! How the input plays the links of its testbed; throws `InputError`.
+ShapeOptions shape_options_of(const RunInput& input);
 
 //! The links of the input's testbed between these ranks; throws `InputError`.
 ShapedLinks make_shaped_links(const RunInput& input,

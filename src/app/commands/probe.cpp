@@ -1,0 +1,184 @@
+#include "app/commands/probe.hpp"
+
+#include <cstdio>
+#include <functional>
+#include <set>
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include "fusionllm/comm/mpi_transport.hpp"
+#include "fusionllm/comm/shaped_transport.hpp"
+#include "fusionllm/topology/network.hpp"
+#include "fusionllm/util/error.hpp"
+#include "fusionllm/util/file.hpp"
+#include "fusionllm/util/text.hpp"
+#include "fusionllm/util/timing.hpp"
+#include "fusionllm/util/units.hpp"
+
+#include "app/commands/train_briefing.hpp"
+#include "app/json_text.hpp"
+#include "app/probe_sites.hpp"
+
+namespace fusionllm {
+namespace {
+
+constexpr int root = 0;
+
+void check_num_ranks(int num_ranks) {
+    FUSIONLLM_VALIDATE(
+        num_ranks > 1,
+        "there are no links to measure with one rank; start two or more "
+        "(mpirun -np 2), at least one at each site");
+}
+
+GroupLayout layout_of(const ProbeSites& sites) {
+    GroupLayout layout{sites.site_of_rank, {}};
+    const std::set<int> known(sites.site_of_rank.begin(),
+                              sites.site_of_rank.end());
+    for (const int a : known) {
+        for (const int b : known) {
+            if (a < b) {
+                layout.group_pairs.emplace_back(a, b);
+            }
+        }
+    }
+    return layout;
+}
+
+//! What rank 0 read, for all.
+struct ProbeBriefing {
+    std::string problem;
+    bool is_wanted = false;
+    std::string job_id;
+    RunInput input;
+};
+
+//! `load` is called on rank 0: the input, or nothing if nobody shall measure.
+ProbeBriefing brief(const mpi::Communicator& world,
+                    const std::vector<std::string>& hosts,
+                    const std::function<std::optional<RunInput>()>& load) {
+    std::string text;
+    if (world.rank() == root) {
+        std::string problem;
+        std::optional<RunInput> input;
+        try {
+            input = load();
+            if (input) {
+                check_num_ranks(world.size());
+                make_probe_sites(*input, hosts);
+            }
+        } catch (const std::exception& error) {
+            problem = error.what();
+        }
+        text = pack_texts({problem,
+                           input ? to_toml(*input) : "",
+                           fmt::format("{}-{}", mpi::host_name(), getpid())});
+    }
+    const auto texts =
+        unpack_texts(mpi::all_gather_strings(world, text).at(root));
+    ProbeBriefing briefing{texts.at(0), !texts.at(1).empty(), texts.at(2), {}};
+    if (briefing.problem.empty() && briefing.is_wanted) {
+        briefing.input = parse_run_input(texts.at(1), "the input", {});
+    }
+    return briefing;
+}
+
+//! Over the links of the testbed if the input shapes them. Collective; the
+//! links are known to rank 0.
+std::vector<MeasuredLink> measure(const mpi::Communicator& world,
+                                  const ProbeBriefing& briefing,
+                                  const ProbeSites& sites) {
+    MpiTransport plain(world, layout_of(sites));
+    const auto rounds = make_probe_rounds(sites);
+    if (briefing.input.network.mode != "shaped") {
+        return probe(plain, rounds, ProbeLimits{}, monotonic_s);
+    }
+    ShapedTransport shaped(
+        plain,
+        share_links(world,
+                    briefing.job_id,
+                    make_shaped_links(Network(make_topology(sites.spec)),
+                                      sites.device_of_rank,
+                                      shape_options_of(briefing.input))));
+    return probe(shaped, rounds, ProbeLimits{}, monotonic_s);
+}
+
+RunInput load_probe_input(const InputArguments& arguments) {
+    if (!arguments.file.empty()) {
+        return load_run_input(arguments.file, arguments.overrides);
+    }
+    FUSIONLLM_VALIDATE(arguments.overrides.empty(),
+                       "--set changes keys of an input file, and none is "
+                       "given; name one before it");
+    RunInput input;
+    input.data.kind = "synthetic";  // which needs no path
+    return input;
+}
+
+void print_links(const ProbeSites& sites,
+                 const std::vector<MeasuredLink>& links) {
+    std::vector<std::vector<std::string>> rows;
+    const Network network(make_topology(sites.spec));
+    for (const MeasuredLink& link : links) {
+        const auto device = [&](int rank) {
+            return sites.device_of_rank.at(static_cast<std::size_t>(rank));
+        };
+        rows.push_back({network.name(device(link.from), device(link.to)),
+                        format_seconds(link.latency_s),
+                        write_bits_per_s(link_of(link).bandwidth_bytes_per_s),
+                        fmt::format("{:.0f}%", 100 * link.error)});
+    }
+    std::printf(
+        "%s",
+        format_table({"link", "latency", "bandwidth", "error"}, rows).c_str());
+}
+
+}  // namespace
+
+std::optional<TopologySpec> probe_topology(
+    const mpi::Communicator& world,
+    const std::vector<std::string>& hosts,
+    const std::function<RunInput()>& load) {
+    const ProbeBriefing briefing =
+        brief(world, hosts, [&]() -> std::optional<RunInput> {
+            const RunInput input = load();
+            return input.topology.probe ? std::optional(input) : std::nullopt;
+        });
+    if (!briefing.problem.empty() || !briefing.is_wanted) {
+        return std::nullopt;  // whoever reads the input next will say why
+    }
+    const ProbeSites sites = make_probe_sites(briefing.input, hosts);
+    const auto links = measure(world, briefing, sites);
+    if (world.rank() != root) {
+        return std::nullopt;
+    }
+    print_links(sites, links);
+    return with_measured_links(sites, links);
+}
+
+int run_probe(int& argc, char**& argv, const ProbeArguments& arguments) {
+    const mpi::Environment environment(argc, argv);
+    const auto world = mpi::Communicator::world();
+    const auto hosts = mpi::all_gather_strings(world, mpi::host_name());
+    const ProbeBriefing briefing = brief(world, hosts, [&] {
+        return std::optional(load_probe_input(arguments.input));
+    });
+    const bool is_root = world.rank() == root;
+    if (!briefing.problem.empty()) {
+        if (is_root) {
+            std::fprintf(stderr, "fusionllm: %s\n", briefing.problem.c_str());
+        }
+        return 2;
+    }
+    const ProbeSites sites = make_probe_sites(briefing.input, hosts);
+    const auto links = measure(world, briefing, sites);
+    if (is_root) {
+        print_links(sites, links);
+        write_file(arguments.output, probed_topology_text(sites, links));
+        std::printf("the topology is in %s\n", arguments.output.c_str());
+    }
+    return 0;
+}
+
+}  // namespace fusionllm

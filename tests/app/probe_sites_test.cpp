@@ -1,0 +1,106 @@
+#include "app/probe_sites.hpp"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "fusionllm/util/file.hpp"
+
+#include "app/topology_toml.hpp"
+#include "temporary_folder.hpp"
+
+namespace fusionllm::test {
+namespace {
+
+MeasuredLink measured(int from, int to, double latency_s, double bytes_per_s) {
+    MeasuredLink link;
+    link.from = from;
+    link.to = to;
+    link.latency_s = latency_s;
+    link.bytes_per_s = bytes_per_s;
+    link.error = 0.02;
+    return link;
+}
+
+TEST(ProbeSites, are_the_hosts_where_the_input_names_none) {
+    const ProbeSites sites = make_probe_sites(RunInput(), {"a", "b", "a", "c"});
+
+    EXPECT_EQ(sites.site_of_rank, (std::vector<int>{0, 1, 0, 2}));
+    EXPECT_EQ(sites.spec.sites,
+              (std::vector<SiteSpec>{{"a", 2}, {"b", 1}, {"c", 1}}));
+}
+
+TEST(ProbeSites, meet_by_their_first_ranks_and_never_twice_in_a_round) {
+    const ProbeSites sites =
+        make_probe_sites(RunInput(), {"a", "a", "b", "c", "c", "d", "e"});
+
+    std::set<std::pair<int, int>> met;
+    for (const auto& round : make_probe_rounds(sites)) {
+        std::set<int> busy;
+        for (const auto& [a, b] : round) {
+            EXPECT_TRUE(busy.insert(a).second && busy.insert(b).second);
+            EXPECT_TRUE(met.insert({std::min(a, b), std::max(a, b)}).second);
+        }
+    }
+    EXPECT_EQ(met,
+              (std::set<std::pair<int, int>>{{0, 2},
+                                             {0, 3},
+                                             {0, 5},
+                                             {0, 6},
+                                             {2, 3},
+                                             {2, 5},
+                                             {2, 6},
+                                             {3, 5},
+                                             {3, 6},
+                                             {5, 6},
+                                             {0, 1},
+                                             {3, 4}}));
+}
+
+TEST(ProbeSites, put_what_was_measured_in_place_of_what_was_given) {
+    RunInput input;
+    SiteSpec lyon{"lyon", 2};
+    lyon.uplink_bytes_per_s = 1e6;
+    input.topology.spec.sites = {lyon, {"osaka", 1}};
+    input.topology.spec.links = {{"lyon", "osaka", {1, 1}},
+                                 {"lyon-1", "osaka-0", {2, 2}}};
+    const ProbeSites sites = make_probe_sites(input, {"l1", "l2", "o"});
+
+    const TopologySpec spec =
+        with_measured_links(sites,
+                            {measured(0, 1, 2e-5, 4e9),
+                             measured(1, 0, 3e-5, 5e9),
+                             measured(0, 2, 0.02512345, 1e6),
+                             measured(2, 0, 0.026, 2e6)});
+
+    EXPECT_EQ(spec.links,
+              (std::vector<LinkSpec>{{"lyon-1", "osaka-0", {2, 2}},
+                                     {"lyon", "osaka", {0.0251, 1e6}},
+                                     {"osaka", "lyon", {0.026, 2e6}}}));
+    EXPECT_EQ(spec.sites[0].link, (Link{3e-5, 4e9}));
+    EXPECT_EQ(spec.sites[0].uplink_bytes_per_s, 1e6);
+}
+
+TEST(ProbeSites, write_a_topology_file_that_says_how_far_to_trust_it) {
+    const ProbeSites sites = make_probe_sites(RunInput(), {"a", "a", "b"});
+    std::vector<MeasuredLink> links{measured(0, 1, 1e-5, 5e9),
+                                    measured(1, 0, 1e-5, 5e9),
+                                    measured(0, 2, 0.025, 1e6),
+                                    measured(2, 0, 0.026, 2e6)};
+    links[3].eager_bytes = 65536;
+    links[3].rendezvous_s = 0.04;
+
+    const std::string text = probed_topology_text(sites, links);
+
+    const TemporaryFolder folder;
+    write_file(folder.path() / "topology.toml", text);
+    EXPECT_EQ(load_topology_spec(folder.path() / "topology.toml"),
+              with_measured_links(sites, links));
+    EXPECT_NE(text.find("# within 2%\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("messages of more than 64.0 KiB take 40.0 ms longer"),
+              std::string::npos)
+        << text;
+}
+
+}  // namespace
+}  // namespace fusionllm::test

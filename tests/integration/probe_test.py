@@ -1,0 +1,67 @@
+"""Links that are known are found again, by ranks that mpirun starts."""
+
+import tomllib
+
+import harness
+
+SITES = ("--set", "topology.sites=[{name = 'lyon', ranks = 1}, "
+                  "{name = 'osaka', ranks = 1}, {name = 'graz', ranks = 1}]")
+LINKS = {("lyon", "osaka"): (8, 25), ("osaka", "lyon"): (20, 25),
+         ("lyon", "graz"): (40, 40), ("graz", "lyon"): (40, 40),
+         ("osaka", "graz"): (20, 60), ("graz", "osaka"): (30, 60)}
+
+
+class ProbeTest(harness.ProgramTest):
+    def test_shaped_links_are_found_again_and_planned_with(self):
+        found = self.folder / "topology.toml"
+        links = ", ".join(
+            f"{{from = '{a}', to = '{b}', bandwidth = '{rate} Mbit/s', "
+            f"latency = '{latency} ms'}}"
+            for (a, b), (rate, latency) in LINKS.items())
+
+        self.run_program("probe", harness.TINY, "-o", found, *SITES,
+                         "--set", "network.mode=shaped",
+                         "--set", f"topology.links=[{links}]",
+                         ranks=3, limit_s=120)
+
+        topology = tomllib.loads(found.read_text())
+        self.assertEqual(len(topology["links"]), len(LINKS))
+        for link in topology["links"]:
+            rate, latency = LINKS[link["from"], link["to"]]
+            number, unit = link["bandwidth"].split()
+            self.assertEqual(unit, "Mbit/s")
+            self.assertAlmostEqual(float(number), rate, delta=0.25 * rate)
+            number, unit = link["latency"].split()
+            self.assertEqual(unit, "ms")
+            self.assertAlmostEqual(float(number), latency,
+                                   delta=0.25 * latency)
+        self.run_program("plan", harness.TINY,
+                         "--set", f"topology.file={found}")
+
+    def test_a_run_measures_before_it_plans(self):
+        self.train("run", *SITES, "--set", "topology.probe=true",
+                   "--set", "train.steps=1", ranks=3)
+
+        resolved = tomllib.loads((self.folder / "run/input.toml").read_text())
+        topology = resolved["topology"]
+        self.assertFalse(topology["probe"])
+        self.assertEqual({(link["from"], link["to"])
+                          for link in topology["links"]}, set(LINKS))
+
+    def test_what_cannot_be_measured_is_refused(self):
+        for words, ranks, needle in (
+                ((), 0, "two or more"),
+                ((harness.TINY, *SITES), 2, "3 "),
+                (("--set", "train.steps=1"), 2, "--set")):
+            result = self.run_program("probe", *words, "-o",
+                                      self.folder / "topology.toml",
+                                      ranks=ranks, status=2)
+            self.assertEqual(len(result.sentences()), 1, result)
+            self.assertIn(needle, result.sentences()[0])
+        result = self.train("run", *SITES, "--set", "topology.probe=true",
+                            "--set", "network.mode=shaped", ranks=3, status=2)
+        self.assertIn("probe = true", result.sentences()[0])
+
+
+if __name__ == "__main__":
+    harness.main()
