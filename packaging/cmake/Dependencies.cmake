@@ -1,4 +1,6 @@
 # Every third-party package of the project, found once, here.
+include(GNUInstallDirs)
+
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(MPI REQUIRED COMPONENTS CXX)
@@ -9,6 +11,11 @@ find_package(CLI11 REQUIRED)
 find_package(PNG REQUIRED)
 find_package(libjpeg-turbo REQUIRED)
 find_package(ZLIB REQUIRED)
+find_path(SENTENCEPIECE_INCLUDE_DIR sentencepiece_processor.h)
+find_library(SENTENCEPIECE_LIBRARY sentencepiece)
+if(NOT SENTENCEPIECE_INCLUDE_DIR OR NOT SENTENCEPIECE_LIBRARY)
+  message(STATUS "SentencePiece was not found: its tokenizer will be refused")
+endif()
 
 set(HDF5_PREFER_PARALLEL ON)
 enable_language(C)  # FindHDF5 compiles C programs
@@ -67,6 +74,9 @@ endif()
 file(GLOB torch_cuda_dirs "${TORCH_INSTALL_PREFIX}/../nvidia/*/lib")
 list(PREPEND CMAKE_BUILD_RPATH ${torch_cuda_dirs})
 list(PREPEND CMAKE_INSTALL_RPATH ${torch_cuda_dirs})
+# Where the shared object with SentencePiece is.
+list(APPEND CMAKE_BUILD_RPATH "$ORIGIN/../lib")
+list(APPEND CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 # PyPI's LibTorch holds another {fmt} in its include folder, without a library:
 # let ours be found first.

@@ -1,9 +1,11 @@
 # cmake --install: the program, inputs with the text they learn from, pages,
 # the batch script, and module files for the prefix that it goes to.
-include(GNUInstallDirs)
-
 set_target_properties(fusionllm PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS fusionllm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(TARGET fusionllm_sentencepiece)
+  install(TARGETS fusionllm_sentencepiece
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(PROGRAMS src/tools/fusionllm-export-model
   DESTINATION ${CMAKE_INSTALL_BINDIR})
 if(TARGET fusionllm-netlab-delay)

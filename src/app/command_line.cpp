@@ -249,8 +249,11 @@ struct CommandLine {
                 "-o,--output", tokenize.output, "write the tokens here")
             ->required()
             ->type_name("FILE");
-        command->add_option("--tokenizer", tokenize.tokenizer, "gpt2 or bytes")
-            ->check(CLI::IsMember({"gpt2", "bytes"}))
+        command
+            ->add_option("--tokenizer",
+                         tokenize.tokenizer,
+                         "gpt2, sentencepiece or bytes")
+            ->check(CLI::IsMember({"gpt2", "sentencepiece", "bytes"}))
             ->capture_default_str();
         command
             ->add_option("--vocabulary-file",
@@ -261,10 +264,15 @@ struct CommandLine {
             ->add_option(
                 "--merges-file", tokenize.merges_file, "of gpt2: its vocab.bpe")
             ->type_name("FILE");
+        command
+            ->add_option("--sentencepiece-file",
+                         tokenize.sentencepiece_file,
+                         "of sentencepiece: its .model")
+            ->type_name("FILE");
         command->add_flag_callback(
             "--end-of-text",
             [this] { tokenize.end = TextEnd::end_of_text; },
-            "put <|endoftext|> behind every file");
+            "put the token of a text's end behind every file");
         command->callback(
             [this] { run_once([this] { return run_tokenize(tokenize); }); });
     }

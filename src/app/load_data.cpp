@@ -69,9 +69,12 @@ DatasetSplit load_text(const RunInput& input, const OpGraph& graph) {
         vocabulary_of(graph),
         data.tokenizer,
         tokenizer->vocabulary(),
-        data.vocabulary_file.empty()
+        data.tokenizer == "bytes"
             ? ""
-            : fmt::format(" of '{}'", data.vocabulary_file.string()),
+            : fmt::format(" of '{}'",
+                          data.tokenizer == "gpt2"
+                              ? data.vocabulary_file.string()
+                              : data.sentencepiece_file.string()),
         tokenizer->vocabulary());
     return data.tokenizer == "bytes"
                ? make_text_dataset(data.path, context, data.validation_fraction)
@@ -217,6 +220,9 @@ DatasetSplit load_images(const RunInput& input, const OpGraph& graph) {
 }  // namespace
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const DataSection& data) {
+    if (data.tokenizer == "sentencepiece") {
+        return make_sentencepiece_tokenizer(data.sentencepiece_file);
+    }
     return data.tokenizer == "gpt2"
                ? make_gpt2_tokenizer(data.vocabulary_file, data.merges_file)
                : make_byte_tokenizer();

@@ -49,9 +49,10 @@ struct DataSection {
     std::vector<std::filesystem::path> path;
     //! Datasets of an HDF5 file in the order of the model's inputs.
     std::vector<std::string> inputs;
-    std::string tokenizer = "bytes";        //!< or "gpt2"
-    std::filesystem::path vocabulary_file;  //!< of tokenizer "gpt2"
-    std::filesystem::path merges_file;      //!< of tokenizer "gpt2"
+    std::string tokenizer = "bytes";           //!< or "gpt2", "sentencepiece"
+    std::filesystem::path vocabulary_file;     //!< of tokenizer "gpt2"
+    std::filesystem::path merges_file;         //!< of tokenizer "gpt2"
+    std::filesystem::path sentencepiece_file;  //!< of that tokenizer
     double validation_fraction = 0.1;
     bool shuffle = true;
     KHopOptions k_hop;    //!< of kind "k_hop"

@@ -190,18 +190,24 @@ bool reads_files(const DataSection& data) {
 
 //! The files of a tokenizer are given where it needs them.
 void check_tokenizer(const DataSection& data, const FindPlace& place) {
-    const auto check = [&](const char* key,
+    const auto check = [&](const char* tokenizer,
+                           const char* key,
                            const std::filesystem::path& file,
                            const char* example) {
-        FUSIONLLM_VALIDATE(data.tokenizer != "gpt2" || !file.empty(),
+        FUSIONLLM_VALIDATE(data.tokenizer != tokenizer || !file.empty(),
                            "{}: '{}' in [data] is missing for tokenizer = "
-                           "\"gpt2\"; name its {}",
+                           "\"{}\"; name its {}",
                            place("data", key),
                            key,
+                           tokenizer,
                            example);
     };
-    check("vocabulary_file", data.vocabulary_file, "encoder.json");
-    check("merges_file", data.merges_file, "vocab.bpe");
+    check("gpt2", "vocabulary_file", data.vocabulary_file, "encoder.json");
+    check("gpt2", "merges_file", data.merges_file, "vocab.bpe");
+    check("sentencepiece",
+          "sentencepiece_file",
+          data.sentencepiece_file,
+          ".model");
 }
 
 void check_data(const RunInput& input, const FindPlace& place) {
@@ -354,6 +360,7 @@ void check_files(const RunInput& input, const FindPlace& place) {
     }
     check_file(data.vocabulary_file, "data", "vocabulary_file", place);
     check_file(data.merges_file, "data", "merges_file", place);
+    check_file(data.sentencepiece_file, "data", "sentencepiece_file", place);
     check_file(input.model_file.path, "model", "path", place);
     check_file(input.model_file.weights, "model", "weights", place);
     check_file(input.plan.file, "plan", "file", place);

@@ -124,8 +124,9 @@ void visit_data(Input& input, Visitor& visitor) {
                 "Of HDF5: datasets in the order of the model's inputs.");
     visitor.key("tokenizer",
                 data.tokenizer,
-                Choices{{"bytes", "gpt2"}},
-                "How text becomes tokens: \"bytes\" or \"gpt2\".");
+                Choices{{"bytes", "gpt2", "sentencepiece"}},
+                "How text becomes tokens: \"bytes\", \"gpt2\" or "
+                "\"sentencepiece\".");
     visitor.key("vocabulary_file",
                 data.vocabulary_file,
                 Any{},
@@ -134,6 +135,10 @@ void visit_data(Input& input, Visitor& visitor) {
                 data.merges_file,
                 Any{},
                 "Of tokenizer gpt2: its vocab.bpe.");
+    visitor.key("sentencepiece_file",
+                data.sentencepiece_file,
+                Any{},
+                "Of tokenizer sentencepiece: its .model.");
     visitor.key("validation_fraction",
                 data.validation_fraction,
                 below_one,

@@ -158,6 +158,9 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
         {"[data]\ntokenizer = 'gpt2'\npath = 'a'\nmerges_file = 'b'",
          "inputs/x.toml: 'vocabulary_file' in [data] is missing for tokenizer "
          "= \"gpt2\"; name its encoder.json"},
+        {"[data]\ntokenizer = 'sentencepiece'\npath = 'a'",
+         "inputs/x.toml: 'sentencepiece_file' in [data] is missing for "
+         "tokenizer = \"sentencepiece\"; name its .model"},
         {"[data]\ntokenizer = 'gpt2'\npath = 'a'\nvocabulary_file = 'b'",
          "inputs/x.toml: 'merges_file' in [data] is missing for tokenizer = "
          "\"gpt2\"; name its vocab.bpe"},

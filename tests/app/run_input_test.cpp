@@ -88,6 +88,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
          {"gpt2", "data.vocabulary_file=v", "data.merges_file=m"}},
         {"data.vocabulary_file", {"encoder.json"}},
         {"data.merges_file", {"vocab.bpe"}},
+        {"data.sentencepiece_file", {"m.model"}},
         {"data.validation_fraction", {"0.123456789012345678"}},
         {"data.shuffle", {"false"}},
         {"data.symbols", {"9"}},

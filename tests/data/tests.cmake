@@ -8,3 +8,8 @@ fusionllm_add_test(data/tensors_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(data/text_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(data/token_files_test.cpp LIBS GTest::gmock)
 fusionllm_add_test(data/tokenizer_test.cpp LIBS GTest::gmock)
+if(TARGET fusionllm_sentencepiece)
+  fusionllm_add_test(data/sentencepiece_test.cpp LIBS GTest::gmock)
+  target_compile_definitions(test_data_sentencepiece PRIVATE
+    FUSIONLLM_SENTENCEPIECE="${CMAKE_CURRENT_LIST_DIR}/sentencepiece")
+endif()

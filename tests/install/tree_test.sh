@@ -30,4 +30,13 @@ answer=$(env -i OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
     "$data/inputs/quickstart.toml" 2>&1) ||
     fail "the installed quickstart.toml is not valid: $answer"
 
+model=$(dirname "${BASH_SOURCE[0]}")/../data/sentencepiece/bytes.model
+if compgen -G "$prefix/lib*/libfusionllm_sentencepiece.so" >/dev/null; then
+    answer=$(env -i "$prefix/bin/fusionllm" tokenize "$data/README.md" \
+        -o "$prefix/tokens.bin" --tokenizer sentencepiece \
+        --sentencepiece-file "$model" 2>&1) ||
+        fail "the installed program cannot use SentencePiece: $answer"
+    rm -f "$prefix/tokens.bin"
+fi
+
 exit "$failed"

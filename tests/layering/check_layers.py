@@ -35,6 +35,8 @@ DEPENDENCIES = [
     Dependency("libpng", r"png\.h", frozenset({"data"}), False, 1),
     Dependency("TurboJPEG", r"turbojpeg\.h", frozenset({"data"}), False, 1),
     Dependency("zlib", r"zlib\.h", frozenset({"importers"}), False, 1),
+    Dependency("SentencePiece", r"sentencepiece_(processor|trainer)\.h",
+               frozenset({"tools"}), False, 1),
     Dependency("CLI11", r"CLI/", frozenset({"app"}), True, 0),
     Dependency("toml++", r"toml(\+\+|plusplus)?/|toml\.hpp",
                frozenset({"app"}), False, 1),

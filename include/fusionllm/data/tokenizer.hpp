@@ -16,7 +16,8 @@ namespace fusionllm {
 using Token = std::uint32_t;
 
 /*!
- * Text as numbers, and back: `decode(encode(text)) == text` for any bytes.
+ * Text as numbers, and back: `decode(encode(text)) == text` for any bytes,
+ * unless a tokenizer says otherwise.
  *
  * Safe to use from several threads.
  */
@@ -54,5 +55,20 @@ std::shared_ptr<const Tokenizer> make_byte_tokenizer();
 std::shared_ptr<const Tokenizer> make_gpt2_tokenizer(
     const std::filesystem::path& vocabulary_file,
     const std::filesystem::path& merges_file);
+
+/*!
+ * A model of SentencePiece (Kudo and Richardson, EMNLP 2018), read and applied
+ * by its own library: each line by itself as `spm_encode` does (those above
+ * 64 KiB in parts), and behind it the token of a line's end, if the model has
+ * one (as a byte or a piece).
+ *
+ * Text comes back as the model normalised it, with the space that most models
+ * put before a line, without line ends that it has no token for, and with
+ * U+FFFD for what it does not know. The end of a text is the model's "</s>".
+ * Throws `InputError` for a file that is no such model, and where the program
+ * was built without the library.
+ */
+std::shared_ptr<const Tokenizer> make_sentencepiece_tokenizer(
+    const std::filesystem::path& file);
 
 }  // namespace fusionllm

@@ -64,9 +64,10 @@ struct ProbeArguments {
 struct TokenizeArguments {
     std::vector<std::filesystem::path> texts;  //!< files or folders
     std::filesystem::path output;
-    std::string tokenizer = "gpt2";  //!< or "bytes"
+    std::string tokenizer = "gpt2";  //!< or "bytes", "sentencepiece"
     std::filesystem::path vocabulary_file;
     std::filesystem::path merges_file;
+    std::filesystem::path sentencepiece_file;
     TextEnd end = TextEnd::nothing;
 };
 

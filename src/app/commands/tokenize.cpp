@@ -10,15 +10,20 @@ namespace fusionllm {
 
 int run_tokenize(const TokenizeArguments& arguments) {
     FUSIONLLM_VALIDATE(
-        arguments.tokenizer == "bytes" || (!arguments.vocabulary_file.empty() &&
-                                           !arguments.merges_file.empty()),
+        arguments.tokenizer != "gpt2" || (!arguments.vocabulary_file.empty() &&
+                                          !arguments.merges_file.empty()),
         "the tokenizer \"gpt2\" needs its files; give "
         "--vocabulary-file encoder.json and --merges-file "
         "vocab.bpe, or --tokenizer bytes");
+    FUSIONLLM_VALIDATE(arguments.tokenizer != "sentencepiece" ||
+                           !arguments.sentencepiece_file.empty(),
+                       "the tokenizer \"sentencepiece\" needs its model; give "
+                       "--sentencepiece-file FILE.model");
     DataSection data;
     data.tokenizer = arguments.tokenizer;
     data.vocabulary_file = arguments.vocabulary_file;
     data.merges_file = arguments.merges_file;
+    data.sentencepiece_file = arguments.sentencepiece_file;
     const TokenizedText done = tokenize_files(arguments.texts,
                                               *load_tokenizer(data),
                                               arguments.end,

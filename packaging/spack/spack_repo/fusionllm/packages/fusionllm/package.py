@@ -40,6 +40,7 @@ class Fusionllm(CMakePackage):
     depends_on("nlohmann-json@3.11:")
     depends_on("libjpeg-turbo@2.1:")
     depends_on("libpng@1.6:")
+    depends_on("sentencepiece@0.1.97:")
     depends_on("zlib-api")
     depends_on("googletest@1.12:", type=("build", "test"))
 
