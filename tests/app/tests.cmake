@@ -13,6 +13,7 @@ target_compile_definitions(test_app_model_file PRIVATE
 fusionllm_add_test(app/model_test.cpp)
 fusionllm_add_test(app/plan_svg_test.cpp)
 fusionllm_add_test(app/probe_sites_test.cpp)
+fusionllm_add_test(app/rank_talk_test.cpp)
 fusionllm_add_test(app/topology_toml_test.cpp)
 fusionllm_add_test(app/testbeds_test.cpp)
 target_compile_definitions(test_app_testbeds PRIVATE

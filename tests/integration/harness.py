@@ -30,6 +30,7 @@ def main():
     parser.add_argument("--program", required=True)
     parser.add_argument("--mpiexec", required=True)
     parser.add_argument("--digest", required=True)
+    parser.add_argument("--attention-model", required=True)
     parser.add_argument("--other-program", default="")
     _, rest = parser.parse_known_args(namespace=_tools)
     unittest.main(argv=[sys.argv[0], "--verbose", *rest])
@@ -57,6 +58,11 @@ def program():
 def other_program():
     """A program with another LibTorch, or an empty text."""
     return _tools.other_program
+
+
+def write_attention_model(file):
+    """A model file with operators that LibTorch 1.13 lacks."""
+    subprocess.run([_tools.attention_model, file], check=True)
 
 
 class Result:

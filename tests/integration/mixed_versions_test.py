@@ -18,7 +18,7 @@ INPUT = """
 name = "gpt"
 output = "{output}"
 [model]
-kind = "pt2"
+kind = "{kind}"
 path = "{path}"
 [data]
 kind = "synthetic"
@@ -58,15 +58,15 @@ def replace_activation(data, operator):
 
 
 class MixedTest(harness.ProgramTest):
-    def write_input(self, name, operator=None):
-        """An input of the run `name`, of an imported model."""
-        archive = ARCHIVE
+    def write_input(self, name, operator=None, archive=ARCHIVE):
+        """An input of the run `name`, of a model that is a file."""
         if operator:
             archive = self.folder / f"{operator}.pt2"
             write_archive(archive, operator)
         source = self.folder / f"{name}.toml"
         source.write_text(INPUT.format(
-            output=self.folder / name, path=archive))
+            output=self.folder / name, path=archive,
+            kind=archive.suffix.removeprefix(".")))
         return source
 
     def libtorch(self, program):
@@ -84,6 +84,21 @@ class MixedTest(harness.ProgramTest):
 
 
 class SameProgramTest(MixedTest):
+    def test_an_operator_that_ranks_lack_is_computed_by_its_parts(self):
+        model = self.folder / "attention.h5"
+        harness.write_attention_model(model)
+        self.run_program(self.write_input("one", archive=model))
+        result = self.run_program(
+            self.write_input("twice", archive=model), ranks=2,
+            others=[(harness.program(), 2)])
+
+        self.assert_same_run("one", "twice", 5)
+        if self.libtorch(harness.program()).startswith("1."):
+            self.assertIn("aten::scaled_dot_product_attention is computed by "
+                          "its parts: LibTorch 1.", result.stdout)
+            self.assertIn("aten::rms_norm is computed by its parts",
+                          result.stdout)
+
     def test_one_program_given_twice_gives_the_numbers_of_one_process(self):
         self.train("one")
         self.train("twice", ranks=1, others=[(harness.program(), 2)])
@@ -146,6 +161,23 @@ class TwoProgramsTest(MixedTest):
                                     ("new-old", self.new, self.old)):
             with self.subTest(name):
                 self.mixed(self.write_input(name), first=first, second=second)
+
+                self.assert_close("one", name)
+
+    def test_parts_give_the_losses_of_the_operator(self):
+        model = self.folder / "attention.h5"
+        harness.write_attention_model(model)
+        self.run_program(self.write_input("one", archive=model), ranks=2,
+                         program=self.new)
+        for name, first, second in (("old-new", self.old, self.new),
+                                    ("new-old", self.new, self.old)):
+            with self.subTest(name):
+                self.mixed(self.write_input(name, archive=model),
+                           "--set", "train.steps=3",
+                           first=first, second=second)
+                # Ranks that all have the operator go on.
+                self.run_program(self.write_input(name, archive=model),
+                                 "--resume", ranks=1, program=self.new)
 
                 self.assert_close("one", name)
 

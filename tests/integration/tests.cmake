@@ -23,6 +23,10 @@ add_executable(checkpoint_digest
 target_link_libraries(checkpoint_digest PRIVATE fusionllm_io)
 target_compile_options(checkpoint_digest PRIVATE -Wall -Wextra -Werror)
 
+add_executable(attention_model ${CMAKE_CURRENT_LIST_DIR}/attention_model.cpp)
+target_link_libraries(attention_model PRIVATE fusionllm_app)
+target_compile_options(attention_model PRIVATE -Wall -Wextra -Werror)
+
 function(fusionllm_add_program_test name)
   cmake_parse_arguments(ARG "" "PROCESSORS;TIMEOUT" "" ${ARGN})
   add_test(NAME integration/${name}
@@ -31,6 +35,7 @@ function(fusionllm_add_program_test name)
             --program $<TARGET_FILE:fusionllm>
             --mpiexec ${MPIEXEC_EXECUTABLE}
             --digest $<TARGET_FILE:checkpoint_digest>
+            --attention-model $<TARGET_FILE:attention_model>
             --other-program "${FUSIONLLM_TEST_OTHER_PROGRAM}")
   set_tests_properties(integration/${name} PROPERTIES
     LABELS integration TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_PROCESSORS}
