@@ -21,8 +21,8 @@ void check_same(const std::filesystem::path& file, std::uint64_t fingerprint) {
         file.string());
     FUSIONLLM_VALIDATE(
         fingerprint_of(file) == fingerprint,
-        "the file '{}' is not the one that rank 0 read (size, first or last "
-        "MiB differ); give each host the same file, and leave it unchanged "
+        "the file '{}' is not the one that rank 0 read (size or content "
+        "differ); give each host the same file, and leave it unchanged "
         "during the run",
         file.string());
 }

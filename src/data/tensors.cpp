@@ -13,7 +13,10 @@
 namespace fusionllm {
 namespace {
 
-constexpr std::size_t num_hashed = 64;  // samples
+// Samples: as many as these bytes are, but not few, and not without end.
+constexpr std::size_t hashed_bytes = std::size_t{64} << 20;
+constexpr std::size_t least_hashed = 64;
+constexpr std::size_t most_hashed = 4096;
 
 using Tensors = std::shared_ptr<const std::vector<StoredRows>>;
 
@@ -60,7 +63,13 @@ std::uint64_t hash_samples(const std::vector<StoredRows>& tensors) {
         hash = derive_key(hash, to_text(tensor.type));
     }
     const std::size_t size = tensors.front().size();
-    const std::size_t taken = std::min(size, num_hashed);
+    std::size_t sample_bytes = 1;
+    for (const StoredRows& tensor : tensors) {
+        sample_bytes += num_bytes(tensor.row_type());
+    }
+    const std::size_t taken = std::min(
+        size,
+        std::clamp(hashed_bytes / sample_bytes, least_hashed, most_hashed));
     for (std::size_t i = 0; i < taken; ++i) {
         // The first and the last one, and some between.
         const std::size_t row = taken == 1 ? 0 : i * (size - 1) / (taken - 1);

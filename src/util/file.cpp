@@ -21,6 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t fingerprint_part_bytes = 1 << 20;
+constexpr std::uint64_t fingerprint_sample_bytes = 1 << 12;
+constexpr std::uint64_t fingerprint_samples = 512;
 
 std::string reason(int error) {
     return std::generic_category().message(error);
@@ -187,6 +189,17 @@ std::uint64_t fingerprint_of(const fs::path& file) {
     std::uint64_t hash = hash_bytes(std::as_bytes(std::span(&size, 1)));
     for (const std::uint64_t offset : {std::uint64_t{0}, size - part.size()}) {
         read_file_part(file, offset, part);
+        hash = hash_bytes(part, hash);
+    }
+    if (size < 2 * fingerprint_part_bytes + fingerprint_sample_bytes) {
+        return hash;
+    }
+    part.resize(fingerprint_sample_bytes);
+    const std::uint64_t room = size - 2 * fingerprint_part_bytes - part.size();
+    for (std::uint64_t i = 0; i < fingerprint_samples; ++i) {
+        // Divided first: the product of a size and a number may not fit.
+        const std::uint64_t offset = room / (fingerprint_samples - 1) * i;
+        read_file_part(file, fingerprint_part_bytes + offset, part);
         hash = hash_bytes(part, hash);
     }
     return hash;

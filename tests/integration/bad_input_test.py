@@ -1,8 +1,13 @@
 """Bad input: one sentence, exit status 2, nothing made (law 7)."""
 
+import pathlib
+import random
 import re
+import zipfile
 
 import harness
+
+ARCHIVES = pathlib.Path(__file__).resolve().parent.parent / "importers/archives"
 
 
 class BadInputTest(harness.ProgramTest):
@@ -56,6 +61,70 @@ class BadInputTest(harness.ProgramTest):
                 ("[model]", "[model", "expected ']'")):
             with self.subTest(new):
                 self.check_edit(old, new, *patterns)
+
+    def write_archive(self, source, path, change):
+        """A zip file with the entries that `change` gives of each."""
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+            for info in old.infolist():
+                for name, data in change(info.filename, old.read(info)):
+                    new.writestr(name, data)
+
+    def hostile_archives(self):
+        """(kind of model, file) of what nobody should trust."""
+        plain = {"pt2": ARCHIVES / "mlp.pt2", "torchscript": ARCHIVES / "mlp.pt"}
+        numbers = random.Random(5)
+        bomb = b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R."
+
+        def rename(name, data):
+            yield ("../../" + name if name.endswith(".pkl") else name, data)
+
+        def poison(name, data):
+            yield (name, bomb if name.endswith(".pkl") else data)
+
+        def garble(name, data):
+            is_text = name.endswith((".json", ".py"))
+            yield (name, data.replace(b"1", b"[") if is_text else data)
+
+        def enlarge(name, data):
+            is_text = name.endswith((".json", ".py"))
+            yield (name, data.replace(b"5", b"9223372036854775807")
+                   if is_text else data)
+
+        for kind, source in plain.items():
+            data = source.read_bytes()
+            variants = {"empty": b"", "short": data[:len(data) // 2],
+                        "text": b"no archive " * 100,
+                        "tail": data[-len(data) // 3:]}
+            for i in range(4):
+                bytes_ = bytearray(data)
+                for _ in range(200):
+                    bytes_[numbers.randrange(len(bytes_))] ^= 0xff
+                variants[f"flipped{i}"] = bytes(bytes_)
+            for name, content in variants.items():
+                path = self.folder / (name + source.suffix)
+                path.write_bytes(content)
+                yield kind, path
+            for change in (rename, poison, garble, enlarge):
+                path = self.folder / (change.__name__ + source.suffix)
+                self.write_archive(source, path, change)
+                if kind == "torchscript" or change is not poison:
+                    yield kind, path
+        yield "pt2", plain["torchscript"]
+        yield "torchscript", plain["pt2"]
+        yield "h5", plain["pt2"]
+
+    def test_an_archive_that_nobody_should_trust_is_refused(self):
+        """No crash, nothing run, by the command that trains as by imports."""
+        for kind, path in self.hostile_archives():
+            with self.subTest(kind=kind, file=path.name):
+                self.input.write_text(
+                    f'[run]\noutput = "{self.out}"\n[model]\nkind = "{kind}"\n'
+                    f'path = "{path}"\n[data]\nkind = "hdf5"\n'
+                    f'path = "{self.input}"\ninputs = ["x"]\n')
+                self.check("validate", self.input, patterns=["."])
+        self.check(self.input, ranks=2, patterns=["is no model file"])
+        self.check("import", self.folder / "short.pt2", "-o",
+                   self.folder / "x.h5", patterns=["is no archive"])
 
     def test_data_without_a_path_are_refused(self):
         self.check("validate", self.input, "--set", "data.kind=text",

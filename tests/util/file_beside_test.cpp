@@ -64,6 +64,10 @@ TEST(Fingerprint, tells_files_apart_by_size_and_ends) {
     EXPECT_NE(print("a" + middle + "y"), known);
     EXPECT_NE(print("a" + middle + "mz"), known);
     EXPECT_NE(print(""), print("a"));
+    // A hundredth of what is between the ends.
+    std::string changed = middle;
+    changed.replace(changed.size() / 2 - 5000, 10000, std::string(10000, 'n'));
+    EXPECT_NE(print("a" + changed + "z"), known);
 }
 
 }  // namespace
