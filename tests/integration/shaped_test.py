@@ -82,6 +82,19 @@ class ShapedTest(harness.ProgramTest):
         self.assertEqual(len(result.sentences()), 1, result)
         self.assertIn("'lyon-graz'", result.sentences()[0])
 
+    def test_a_run_that_cannot_keep_up_is_refused(self):
+        result = self.train(
+            "run", *SITES, *SHAPED, "--set", "network.compute=paced",
+            "--set", "model.width=64", "--set", "model.context=64",
+            "--set", "train.steps=100000", "--set", "train.evaluate_every=0",
+            "--set", "checkpoint.every=0",
+            "--set", "topology.device_kinds=[{name = 'fast', "
+                     "fp32 = '1000 Tflop/s'}]",
+            ranks=2, status=2)
+
+        self.assertIn("slow the testbed by [network] time_scale",
+                      result.sentences()[0])
+
     def test_codecs_follow_a_link_that_gets_ten_times_slower(self):
         interval = 2
         course = (*SITES, "--set", "model.width=32", "--set",
