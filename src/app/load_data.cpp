@@ -197,11 +197,14 @@ DatasetSplit load_images(const RunInput& input, const OpGraph& graph) {
     const auto classes = classes_of(graph);
     DatasetSplit split =
         read_images(input, wanted, classes.value_or(input.resnet.classes));
+    if (split.train->get(0).at(0).type.sizes[0] == 1 && wanted.sizes[0] > 1) {
+        split = repeat_channels(std::move(split), wanted.sizes[0]);
+    }
     const TensorType given = split.train->get(0).at(0).type;
     FUSIONLLM_VALIDATE(given == wanted,
                        "the images of kind = \"{}\" in [data] are {}, but the "
                        "model takes {}; set image in [model] to their height "
-                       "and width, and give square ones of 3 channels",
+                       "and width, and give square ones of 3 channels, or of 1",
                        input.data.kind,
                        to_text(given),
                        to_text(wanted));

@@ -156,6 +156,35 @@ TEST_F(LoadDataTest, images_must_be_as_large_as_those_of_the_model) {
         HasSubstr("'path' in [data] is missing; name files of images"));
 }
 
+TEST_F(LoadDataTest, grey_images_get_the_channels_of_the_model) {
+    const std::string sizes(3, '\0');
+    std::string pixels;
+    for (int i = 0; i < 64; ++i) {
+        pixels += static_cast<char>(i);
+    }
+    folder_.write("images",
+                  std::string("\0\0\x08\x03", 4) + sizes + '\1' + sizes +
+                      '\x8' + sizes + '\x8' + pixels);
+    folder_.write("labels", std::string("\0\0\x08\x01", 4) + sizes + "\1\4");
+
+    const auto split = load(parse(
+        "kind = 'idx'\npath = ['images', 'labels']\nvalidation_fraction = 0\n"
+        "mean = 0.5\n",
+        {"model.kind=resnet",
+         "model.size=resnet18",
+         "model.image=8",
+         "model.stem=cifar",
+         "model.classes=5"}));
+
+    const HostTensor image = split.train->get_in_epoch(0, 0).at(0);
+    ASSERT_EQ(image.type, (TensorType{DType::f32, {3, 8, 8}}));
+    const std::size_t channel = image.bytes.size() / 3;
+    for (std::size_t i = 0; i < channel; ++i) {
+        EXPECT_EQ(image.bytes[i], image.bytes[channel + i]);
+        EXPECT_EQ(image.bytes[i], image.bytes[2 * channel + i]);
+    }
+}
+
 TEST_F(LoadDataTest, labels_of_idx_files_must_be_classes_of_the_model) {
     const std::string sizes(3, '\0');
     folder_.write("images",

@@ -92,4 +92,7 @@ DatasetSplit make_synthetic_image_dataset(std::uint64_t seed,
                                           const ImageOptions& options,
                                           double validation_fraction);
 
+//! Grey images, of one channel, for a model of `count`: the channel so often.
+DatasetSplit repeat_channels(DatasetSplit split, std::int64_t count);
+
 }  // namespace fusionllm
