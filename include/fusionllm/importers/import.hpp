@@ -39,9 +39,9 @@ struct ImportedModel {
  *
  * The graph is pure: ops that change an activation in place become those that
  * do not; counters of batch norms are left to `counters`; batch norms update
- * their buffers. Dropout becomes our mask, and operators that LibTorch 1.13 lacks
- * become others, whatever LibTorch this is, so that all ranks of a run get the
- * same graph.
+ * their buffers. Dropout becomes our mask, and operators that LibTorch 1.13
+ * lacks become others, whatever LibTorch this is, so that all ranks of a run
+ * get the same graph.
  *
  * Nothing of the archive is run, and no tensor is read yet. Memory: the graph's
  * JSON, a few times over. Throws `InputError`, with the source line where the
