@@ -28,9 +28,9 @@ void read_file_part(const std::filesystem::path& file,
  * Weights of another training differ everywhere, so in some piece, even if only
  * tensors of a 500th of the file were trained. What it does not see is a few
  * changed bytes: archives of PyTorch have a checksum of every tensor for that,
- * which is looked at when the tensor is loaded. Reads 4 MiB: a hash of the whole
- * file would have each rank read all that the others load. Throws `InputError`
- * if the file cannot be read.
+ * which is looked at when the tensor is loaded. Reads 4 MiB: a hash of the
+ * whole file would have each rank read all that the others load. Throws
+ * `InputError` if the file cannot be read.
  */
 std::uint64_t fingerprint_of(const std::filesystem::path& file);
 
