@@ -77,16 +77,6 @@ std::optional<Link> find_inside(const ProbeSites& sites,
     return found;
 }
 
-std::string describe_trust(const MeasuredLink& link) {
-    std::string text = fmt::format("within {:.0f}%", 100 * link.error + 0.5);
-    if (link.rendezvous_s > 0) {
-        text += fmt::format("; messages of more than {} take {} longer",
-                            format_bytes(static_cast<double>(link.eager_bytes)),
-                            format_seconds(link.rendezvous_s));
-    }
-    return text;
-}
-
 }  // namespace
 
 ProbeSites make_probe_sites(const RunInput& input,
@@ -202,7 +192,8 @@ std::string probed_topology_text(const ProbeSites& sites,
                 return name(some.from) == link.from && name(some.to) == link.to;
             });
         if (measured != links.end()) {
-            text += fmt::format("    # {}\n", describe_trust(*measured));
+            text += fmt::format("    # within {:.0f}%\n",
+                                100 * measured->error + 0.5);
         }
         text += fmt::format("    {},\n", detail::show_toml(link));
     }

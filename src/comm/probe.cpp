@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <limits>
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "fusionllm/comm/collectives.hpp"
 #include "fusionllm/util/error.hpp"
@@ -50,7 +52,8 @@ public:
 
     MeasuredLink measure() {
         MeasuredLink link = measure_link(
-            [this](std::size_t num_bytes) { return exchange(num_bytes); },
+            {[this](std::size_t bytes) { return stream(bytes, 1).front(); },
+             [this](std::size_t bytes, int num) { return stream(bytes, num); }},
             limits_);
         end();
         link.from = transport_.rank();
@@ -59,17 +62,32 @@ public:
     }
 
 private:
-    double exchange(std::size_t num_bytes) {
+    //! Seconds to the answer of each.
+    std::vector<double> stream(std::size_t num_bytes, int num) {
         const double begin_s = clock_();
-        Request answer = transport_.receive(to_, back, smallest_bytes);
-        Request message = transport_.send(to_, there, make_zeros(num_bytes));
-        while (!answer.test()) {
-            message.test();
-            std::this_thread::yield();
+        std::deque<Request> answers;
+        std::deque<Request> messages;
+        for (int i = 0; i < num; ++i) {
+            answers.push_back(transport_.receive(to_, back, smallest_bytes));
+            messages.push_back(
+                transport_.send(to_, there, make_zeros(num_bytes)));
         }
-        const double end_s = clock_();
-        finish(message);
-        return end_s - begin_s;
+        std::vector<double> times_s;
+        while (!answers.empty()) {
+            if (!messages.empty() && messages.front().test()) {
+                messages.pop_front();
+            }
+            if (answers.front().test()) {
+                times_s.push_back(clock_() - begin_s);
+                answers.pop_front();
+            } else {
+                std::this_thread::yield();
+            }
+        }
+        for (Request& message : messages) {
+            finish(message);
+        }
+        return times_s;
     }
 
     //! A message that no measurement sends.
@@ -136,19 +154,99 @@ double slope_through(double at_zero_s, std::span<const TimedSize> times) {
     return std::max(wxy / wxx, least_s_per_byte);
 }
 
-double error_of(const MeasuredLink& link, std::span<const TimedSize> times) {
-    double sum = 0;
+double model_s(const MeasuredLink& link, double bytes) {
+    const bool has_step =
+        link.rendezvous_s > 0 && bytes > static_cast<double>(link.eager_bytes);
+    return link.latency_s + bytes / link.bytes_per_s +
+           (has_step ? link.rendezvous_s : 0);
+}
+
+//! By time: short messages matter little, and a line's token bucket lets them
+//! through as if they were nothing.
+double mean_error(const MeasuredLink& link, std::span<const TimedSize> times) {
+    double difference_s = 0;
+    double sum_s = 0;
     for (const TimedSize& time : times) {
-        const double step =
-            link.rendezvous_s > 0 &&
-                    time.bytes > static_cast<double>(link.eager_bytes)
-                ? link.rendezvous_s
-                : 0;
-        const double model_s =
-            link.latency_s + time.bytes / link.bytes_per_s + step;
-        sum += std::abs(model_s / time.seconds - 1);
+        difference_s += std::abs(model_s(link, time.bytes) - time.seconds);
+        sum_s += time.seconds;
     }
-    return sum / static_cast<double>(times.size());
+    return difference_s / sum_s;
+}
+
+//! Of errors with their weights.
+double weighted_median(std::vector<std::pair<double, double>> values) {
+    std::ranges::sort(values);
+    double sum = 0;
+    for (const auto& value : values) {
+        sum += value.second;
+    }
+    double before = 0;
+    for (const auto& [value, weight] : values) {
+        before += weight;
+        if (2 * before >= sum) {
+            return value;
+        }
+    }
+    return values.back().first;
+}
+
+//! Half of all that was measured is as near to the model.
+double median_error(const MeasuredLink& link,
+                    std::span<const TimedSize> times,
+                    std::span<const TimedSize> streams) {
+    std::vector<std::pair<double, double>> errors;
+    const auto add = [&](const TimedSize& time, double expected_s) {
+        errors.emplace_back(std::abs(expected_s / time.seconds - 1),
+                            time.seconds);
+    };
+    for (const TimedSize& time : times) {
+        add(time, model_s(link, time.bytes));
+    }
+    for (const TimedSize& stream : streams) {
+        add(stream, stream.bytes / link.bytes_per_s);
+    }
+    return weighted_median(std::move(errors));
+}
+
+//! The part of the stream, from its beginning, that was fastest. One that
+//! began later could be what a lost packet had held back.
+TimedSize fastest_part(std::span<const double> times_s,
+                       double bytes,
+                       double trip_s) {
+    TimedSize best;
+    for (std::size_t i = 3 * times_s.size() / 4; i < times_s.size(); ++i) {
+        const TimedSize part{static_cast<double>(i + 1) * bytes,
+                             std::max(times_s[i] - trip_s, 1e-9)};
+        if (best.bytes / part.bytes * part.seconds <= best.seconds) {
+            best = part;
+        }
+    }
+    return best;
+}
+
+double rate_of(const TimedSize& time) {
+    return time.bytes / time.seconds;
+}
+
+//! Until the two fastest agree.
+std::vector<TimedSize> time_streams(const LinkTrial& trial,
+                                    const ProbeLimits& limits,
+                                    std::size_t bytes,
+                                    double trip_s) {
+    constexpr double agreement = 0.03;
+    std::vector<TimedSize> streams;
+    while (std::cmp_less(streams.size(), limits.most_streams)) {
+        streams.push_back(
+            fastest_part(trial.stream_s(bytes, limits.num_streamed),
+                         static_cast<double>(bytes),
+                         trip_s));
+        std::ranges::sort(streams, std::greater<>(), rate_of);
+        if (streams.size() > 1 &&
+            rate_of(streams[1]) > (1 - agreement) * rate_of(streams[0])) {
+            break;
+        }
+    }
+    return streams;
 }
 
 std::string pack(const std::vector<MeasuredLink>& links) {
@@ -172,20 +270,22 @@ MeasuredLink fit_link(double latency_s, const std::vector<TimedSize>& times) {
     MeasuredLink best;
     best.latency_s = latency_s;
     best.bytes_per_s = 1 / slope_through(latency_s, all);
-    best.error = error_of(best, all);
+    best.error = mean_error(best, all);
     const auto fit = [&](std::size_t num_eager) {
         const Line line = fit_line(all.subspan(num_eager));
         MeasuredLink link = best;
         link.bytes_per_s = 1 / std::max(line.s_per_byte, least_s_per_byte);
         link.eager_bytes = static_cast<std::size_t>(times[num_eager - 1].bytes);
         link.rendezvous_s = line.at_zero_s - latency_s;
-        link.error = error_of(link, all);
+        link.error = mean_error(link, all);
         return link;
     };
     for (std::size_t num = 1; num + 2 <= times.size(); ++num) {
         const MeasuredLink link = fit(num);
-        // A step has to be worth its parameter, and its name.
-        if (link.rendezvous_s > latency_s / 2 &&
+        // A step has to be worth its parameter, and its name: to be asked
+        // takes a round trip.
+        if (link.rendezvous_s > latency_s &&
+            link.rendezvous_s > 0.15 * times[num].seconds &&
             link.error < 0.7 * best.error) {
             best = link;
         }
@@ -193,15 +293,21 @@ MeasuredLink fit_link(double latency_s, const std::vector<TimedSize>& times) {
     return best;
 }
 
-MeasuredLink measure_link(const std::function<double(std::size_t)>& exchange_s,
-                          const ProbeLimits& limits) {
-    exchange_s(smallest_bytes);  // connections are made at first use
+MeasuredLink measure_link(const LinkTrial& trial, const ProbeLimits& limits) {
+    trial.exchange_s(smallest_bytes);  // connections are made at first use
     double trip_s = std::numeric_limits<double>::infinity();
     for (int i = 0; i < 2 * limits.repeats; ++i) {
-        trip_s = std::min(trip_s, exchange_s(smallest_bytes));
+        trip_s = std::min(trip_s, trial.exchange_s(smallest_bytes));
     }
     const double latency_s = trip_s / 2;
-    std::vector<TimedSize> times;
+    std::vector<TimedSize> best;
+    std::vector<TimedSize> all;
+    std::size_t streamed_bytes = 0;
+    const auto exchange_s = [&](std::size_t bytes) {
+        const double s = std::max(trial.exchange_s(bytes) - latency_s, 1e-9);
+        all.push_back({static_cast<double>(bytes), s});
+        return s;
+    };
     for (std::size_t n = 1024; n <= limits.largest_bytes; n *= 2) {
         double best_s = exchange_s(n);
         const int more =
@@ -209,14 +315,21 @@ MeasuredLink measure_link(const std::function<double(std::size_t)>& exchange_s,
         for (int i = 0; i < more; ++i) {
             best_s = std::min(best_s, exchange_s(n));
         }
-        times.push_back(
-            {static_cast<double>(n), std::max(best_s - latency_s, 1e-9)});
+        best.push_back({static_cast<double>(n), best_s});
+        const double sent_s = best_s - latency_s;
+        if (best.size() < 3 || sent_s < limits.largest_s / 4) {
+            streamed_bytes = n;
+        }
         // The next one takes about twice as long.
-        if (times.size() > 1 && best_s - trip_s > limits.largest_s / 2) {
+        if (best.size() > 1 && sent_s > limits.largest_s / 2) {
             break;
         }
     }
-    return fit_link(latency_s, times);
+    MeasuredLink link = fit_link(latency_s, best);
+    const auto streams = time_streams(trial, limits, streamed_bytes, trip_s);
+    link.bytes_per_s = rate_of(streams.front());
+    link.error = median_error(link, all, streams);
+    return link;
 }
 
 std::vector<std::vector<std::pair<int, int>>> make_rounds(int num) {

@@ -61,7 +61,7 @@ TEST(Probe, finds_where_a_library_begins_to_ask_first) {
     EXPECT_NEAR(link.bytes_per_s, 1e7, 10);
 }
 
-TEST(Probe, says_how_far_it_can_be_trusted) {
+TEST(Probe, says_how_far_single_messages_are_from_the_line) {
     auto times = times_of(1e-3, 1e7, 1e9, 0);
     for (std::size_t i = 0; i < times.size(); ++i) {
         times[i].seconds *= i % 2 == 0 ? 1.3 : 0.7;
@@ -69,6 +69,85 @@ TEST(Probe, says_how_far_it_can_be_trusted) {
 
     EXPECT_GT(fit_link(1e-3, times).error, 0.1);
     EXPECT_LT(fit_link(1e-3, times).error, 0.6);
+}
+
+//! A line of 8 Mbit/s and 10 ms, as its sender sees it.
+class Line {
+public:
+    double bucket_bytes = 0;     //!< go at once after a pause
+    int num_lossy = 0;           //!< streams that lose a packet
+    double noise = 0;            //!< share by which times are longer
+    std::vector<double> passed;  //!< sizes of streams
+    LinkTrial trial() {
+        return {[this](std::size_t bytes) { return arrival_s(bytes); },
+                [this](std::size_t bytes, int num) {
+                    return stream_s(static_cast<double>(bytes), num);
+                }};
+    }
+
+private:
+    double arrival_s(double bytes) {
+        turn_ = (turn_ + 3) % 7;
+        const double factor = 1 + noise * turn_ / 7;
+        return 0.02 + factor * std::max(bytes - bucket_bytes, 0.0) / megabyte;
+    }
+    std::vector<double> stream_s(double bytes, int num) {
+        passed.push_back(bytes * num);
+        std::vector<double> times_s;
+        const bool is_lossy = num_lossy-- > 0;
+        const double lost_s =
+            arrival_s(bytes * num / 2) + 0.2 * (1 + num_lossy);
+        for (int i = 1; i <= num; ++i) {
+            const double on_time_s = arrival_s(bytes * i);
+            // What is behind the lost packet comes all at once.
+            times_s.push_back(is_lossy && i > 1 ? std::max(lost_s, on_time_s)
+                                                : on_time_s);
+        }
+        return times_s;
+    }
+    static constexpr double megabyte = 1e6;
+    int turn_ = 0;
+};
+
+TEST(Probe, is_not_misled_by_what_a_line_lets_through_after_a_pause) {
+    Line line;
+    line.bucket_bytes = 6000;
+
+    const MeasuredLink link = measure_link(line.trial(), ProbeLimits{});
+
+    EXPECT_NEAR(link.bytes_per_s, 1e6, 0.05e6);
+    EXPECT_LT(link.error, 0.1);
+}
+
+TEST(Probe, takes_the_fastest_stream_where_packets_are_lost) {
+    Line line;
+    line.num_lossy = 2;
+
+    const MeasuredLink link = measure_link(line.trial(), ProbeLimits{});
+
+    EXPECT_NEAR(link.bytes_per_s, 1e6, 0.01e6);
+    EXPECT_EQ(line.passed.size(), 4u);
+}
+
+TEST(Probe, is_content_with_two_streams_that_agree) {
+    Line line;
+
+    measure_link(line.trial(), ProbeLimits{});
+
+    EXPECT_EQ(line.passed.size(), 2u);
+}
+
+TEST(Probe, says_how_far_it_can_be_trusted) {
+    std::vector<double> errors;
+    for (const double noise : {0.0, 0.2, 1.0}) {
+        Line line;
+        line.noise = noise;
+        errors.push_back(measure_link(line.trial(), ProbeLimits{}).error);
+    }
+
+    EXPECT_LT(errors[0], 0.001);
+    EXPECT_GT(errors[1], 0.01);
+    EXPECT_GT(errors[2], 0.1);
 }
 
 //! Two ranks of one thread, and what exchanges between them cost.
@@ -85,28 +164,46 @@ public:
         }
     }
 
-    double exchange_s(std::size_t num_bytes) {
-        const double begin_s = now_s_;
-        send(0, 1, num_bytes);
-        send(1, 0, 8);
-        return now_s_ - begin_s;
+    LinkTrial trial() {
+        return {[this](std::size_t bytes) { return stream_s(bytes, 1)[0]; },
+                [this](std::size_t bytes, int num) {
+                    return stream_s(bytes, num);
+                }};
     }
     double now_s() const { return now_s_; }
     double sent_bytes() const { return ranks_[0]->sent_bytes(1); }
 
 private:
-    void send(std::size_t from, std::size_t to, std::size_t num_bytes) {
+    std::vector<double> stream_s(std::size_t num_bytes, int num) {
         constexpr Channel channel{MessageKind::activation, 0};
-        Request receive =
-            ranks_[to]->receive(static_cast<int>(from), channel, num_bytes);
-        Request message = ranks_[from]->send(
-            static_cast<int>(to), channel, Buffer(num_bytes));
-        while (!receive.test()) {
-            now_s_ += 1e-5;
+        const double begin_s = now_s_;
+        std::vector<Request> messages;
+        std::vector<Request> answers;
+        std::vector<Request> sent;
+        for (int i = 0; i < num; ++i) {
+            messages.push_back(ranks_[1]->receive(0, channel, num_bytes));
+            answers.push_back(ranks_[0]->receive(1, channel, 8));
+            sent.push_back(ranks_[0]->send(1, channel, Buffer(num_bytes)));
         }
-        while (!message.test()) {
+        std::vector<double> times_s;
+        std::size_t num_answered = 0;
+        while (times_s.size() < answers.size()) {
             now_s_ += 1e-5;
+            if (num_answered < messages.size() &&
+                messages[num_answered].test()) {
+                ++num_answered;
+                sent.push_back(ranks_[1]->send(0, channel, Buffer(8)));
+            }
+            if (answers[times_s.size()].test()) {
+                times_s.push_back(now_s_ - begin_s);
+            }
         }
+        for (Request& request : sent) {
+            while (!request.test()) {
+                now_s_ += 1e-5;
+            }
+        }
+        return times_s;
     }
 
     double now_s_ = 0;
@@ -120,9 +217,7 @@ TEST(Probe, finds_known_links_within_a_tenth) {
             ShapedPair pair({latency_s, rate, {}},
                             {latency_s, 20 * megabit, {}});
 
-            const MeasuredLink link =
-                measure_link([&](std::size_t n) { return pair.exchange_s(n); },
-                             ProbeLimits{});
+            const MeasuredLink link = measure_link(pair.trial(), ProbeLimits{});
 
             EXPECT_NEAR(link.latency_s, latency_s, 0.1 * latency_s);
             EXPECT_NEAR(link.bytes_per_s, rate, 0.1 * rate);
@@ -134,8 +229,7 @@ TEST(Probe, finds_known_links_within_a_tenth) {
 TEST(Probe, costs_a_slow_link_seconds_and_a_megabyte) {
     ShapedPair pair({0.01, 8 * megabit, {}}, {0.01, 8 * megabit, {}});
 
-    measure_link([&](std::size_t n) { return pair.exchange_s(n); },
-                 ProbeLimits{});
+    measure_link(pair.trial(), ProbeLimits{});
 
     EXPECT_LT(pair.sent_bytes(), 1.5e6);
     EXPECT_LT(pair.now_s(), 4);

@@ -29,8 +29,8 @@ class ProbeTest(harness.ProgramTest):
         for link in topology["links"]:
             rate, latency = LINKS[link["from"], link["to"]]
             number, unit = link["bandwidth"].split()
-            self.assertEqual(unit, "Mbit/s")
-            self.assertAlmostEqual(float(number), rate, delta=0.25 * rate)
+            found_rate = float(number) * {"Mbit/s": 1, "kbit/s": 1e-3}[unit]
+            self.assertAlmostEqual(found_rate, rate, delta=0.25 * rate)
             number, unit = link["latency"].split()
             self.assertEqual(unit, "ms")
             self.assertAlmostEqual(float(number), latency,
@@ -58,6 +58,9 @@ class ProbeTest(harness.ProgramTest):
                                       ranks=ranks, status=2)
             self.assertEqual(len(result.sentences()), 1, result)
             self.assertIn(needle, result.sentences()[0])
+        for output in (self.folder, self.folder / "nowhere/topology.toml"):
+            result = self.run_program("probe", "-o", output, ranks=2, status=2)
+            self.assertIn(str(output), result.sentences()[0])
         result = self.train("run", *SITES, "--set", "topology.probe=true",
                             "--set", "network.mode=shaped", ranks=3, status=2)
         self.assertIn("probe = true", result.sentences()[0])

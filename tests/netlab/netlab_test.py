@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import unittest
 
 parser = argparse.ArgumentParser()
@@ -180,6 +181,36 @@ class Netlab(unittest.TestCase):
         ratio = min(step["step_s"] / step["emulated_step_s"] for step in steps)
         self.assertGreater(ratio, 0.8)
         self.assertLess(ratio, 1.2)
+
+    def test_the_probe_finds_the_lines_and_its_file_plans(self):
+        lines = {("lyon", "osaka"): 8, ("osaka", "lyon"): 20}
+        links = [f'{{from = "{a}", to = "{b}", bandwidth = "{rate} Mbit/s", '
+                 'latency = "25 ms"}' for (a, b), rate in lines.items()]
+        (self.folder / "testbed.toml").write_text(
+            'sites = [{name = "lyon", ranks = 1}, {name = "osaka", ranks = 1}]'
+            f"\nlinks = [{', '.join(links)}]\n")
+
+        # Without an input: the sites are the hosts.
+        self.run_lab(tools.mpiexec, "-np", "2", tools.program, "probe",
+                     "-o", "found.toml", options=["--counts", "counts.json"],
+                     preexec_fn=go_first)
+
+        found = tomllib.loads((self.folder / "found.toml").read_text())
+        self.assertEqual(found["sites"], [{"name": "lyon", "ranks": 1},
+                                          {"name": "osaka", "ranks": 1}])
+        self.assertEqual(len(found["links"]), 2)
+        for link in found["links"]:
+            rate = lines[link["from"], link["to"]]
+            number, unit = link["bandwidth"].split()
+            found_rate = float(number) * {"Mbit/s": 1, "kbit/s": 1e-3}[unit]
+            self.assertAlmostEqual(found_rate, rate, delta=0.15 * rate)
+            number, unit = link["latency"].split()
+            self.assertEqual(unit, "ms")
+            self.assertAlmostEqual(float(number), 25, delta=10)
+        self.assertLess(self.counts()["lyon", "osaka"], 2.5e6)
+        subprocess.run([tools.program, "plan", "input.toml", "--set",
+                        "topology.file=found.toml"], cwd=self.folder,
+                       check=True, capture_output=True)
 
     def test_two_sites_sh_trains_over_ob1(self):
         self.check_two_sites("ob1", "10.77.0.0/16")

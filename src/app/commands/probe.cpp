@@ -1,8 +1,10 @@
 #include "app/commands/probe.hpp"
 
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <set>
+#include <system_error>
 
 #include <fmt/core.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #include "fusionllm/util/timing.hpp"
 #include "fusionllm/util/units.hpp"
 
+#include "app/commands/fail_together.hpp"
 #include "app/commands/train_briefing.hpp"
 #include "app/json_text.hpp"
 #include "app/probe_sites.hpp"
@@ -48,7 +51,8 @@ GroupLayout layout_of(const ProbeSites& sites) {
 
 //! What rank 0 read, for all.
 struct ProbeBriefing {
-    std::string problem;
+    std::string problem;  //!< not empty: all end with `status`
+    int status = 0;
     bool is_wanted = false;
     std::string job_id;
     RunInput input;
@@ -61,6 +65,7 @@ ProbeBriefing brief(const mpi::Communicator& world,
     std::string text;
     if (world.rank() == root) {
         std::string problem;
+        int status = 0;
         std::optional<RunInput> input;
         try {
             input = load();
@@ -68,18 +73,27 @@ ProbeBriefing brief(const mpi::Communicator& world,
                 check_num_ranks(world.size());
                 make_probe_sites(*input, hosts);
             }
+        } catch (const InputError& error) {
+            problem = error.what();
+            status = 2;
         } catch (const std::exception& error) {
             problem = error.what();
+            status = 1;
         }
         text = pack_texts({problem,
+                           std::to_string(status),
                            input ? to_toml(*input) : "",
                            fmt::format("{}-{}", mpi::host_name(), getpid())});
     }
     const auto texts =
         unpack_texts(mpi::all_gather_strings(world, text).at(root));
-    ProbeBriefing briefing{texts.at(0), !texts.at(1).empty(), texts.at(2), {}};
+    ProbeBriefing briefing{texts.at(0),
+                           std::stoi(texts.at(1)),
+                           !texts.at(2).empty(),
+                           texts.at(3),
+                           {}};
     if (briefing.problem.empty() && briefing.is_wanted) {
-        briefing.input = parse_run_input(texts.at(1), "the input", {});
+        briefing.input = parse_run_input(texts.at(2), "the input", {});
     }
     return briefing;
 }
@@ -134,6 +148,43 @@ void print_links(const ProbeSites& sites,
         format_table({"link", "latency", "bandwidth", "error"}, rows).c_str());
 }
 
+//! Before anybody waits for a measurement that could not be kept.
+void check_output(const std::filesystem::path& file) {
+    const auto absolute = std::filesystem::absolute(file);
+    std::error_code none;
+    FUSIONLLM_VALIDATE(
+        !std::filesystem::is_directory(absolute, none) &&
+            access(absolute.parent_path().c_str(), W_OK | X_OK) == 0,
+        "no topology file can be written to '{}'; name a file in a folder "
+        "that exists and that you may write to",
+        file.string());
+}
+
+//! The exit status.
+int measure_and_write(const mpi::Communicator& world,
+                      const ProbeArguments& arguments) {
+    const auto hosts = mpi::all_gather_strings(world, mpi::host_name());
+    const ProbeBriefing briefing = brief(world, hosts, [&] {
+        check_output(arguments.output);
+        return std::optional(load_probe_input(arguments.input));
+    });
+    const bool is_root = world.rank() == root;
+    if (!briefing.problem.empty()) {
+        if (is_root) {
+            std::fprintf(stderr, "fusionllm: %s\n", briefing.problem.c_str());
+        }
+        return briefing.status;
+    }
+    const ProbeSites sites = make_probe_sites(briefing.input, hosts);
+    const auto links = measure(world, briefing, sites);
+    if (is_root) {
+        print_links(sites, links);
+        write_file(arguments.output, probed_topology_text(sites, links));
+        std::printf("the topology is in %s\n", arguments.output.c_str());
+    }
+    return 0;
+}
+
 }  // namespace
 
 std::optional<TopologySpec> probe_topology(
@@ -160,25 +211,13 @@ std::optional<TopologySpec> probe_topology(
 int run_probe(int& argc, char**& argv, const ProbeArguments& arguments) {
     const mpi::Environment environment(argc, argv);
     const auto world = mpi::Communicator::world();
-    const auto hosts = mpi::all_gather_strings(world, mpi::host_name());
-    const ProbeBriefing briefing = brief(world, hosts, [&] {
-        return std::optional(load_probe_input(arguments.input));
-    });
-    const bool is_root = world.rank() == root;
-    if (!briefing.problem.empty()) {
-        if (is_root) {
-            std::fprintf(stderr, "fusionllm: %s\n", briefing.problem.c_str());
-        }
-        return 2;
+    try {
+        return measure_and_write(world, arguments);
+    } catch (const InputError& error) {
+        fail_together(world, error.what(), 2);
+    } catch (const std::exception& error) {
+        fail_together(world, error.what(), 1);
     }
-    const ProbeSites sites = make_probe_sites(briefing.input, hosts);
-    const auto links = measure(world, briefing, sites);
-    if (is_root) {
-        print_links(sites, links);
-        write_file(arguments.output, probed_topology_text(sites, links));
-        std::printf("the topology is in %s\n", arguments.output.c_str());
-    }
-    return 0;
 }
 
 }  // namespace fusionllm

@@ -1,7 +1,5 @@
-#include <chrono>
 #include <cstdio>
 #include <memory>
-#include <thread>
 
 #include <unistd.h>
 
@@ -22,6 +20,7 @@
 
 #include "app/adaptation.hpp"
 #include "app/commands/commands.hpp"
+#include "app/commands/fail_together.hpp"
 #include "app/commands/memory_report.hpp"
 #include "app/commands/train_briefing.hpp"
 #include "app/commands/train_report.hpp"
@@ -385,21 +384,6 @@ int TrainRun::run() {
     return stop == StopRequest::requeue ? requeue_status : 0;
 }
 
-//! Say it once: rank 0 at once; others only if rank 0 has not ended the run.
-[[noreturn]] void fail(const mpi::Communicator& world,
-                       const std::string& message,
-                       int status) {
-    if (world.rank() != root) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    }
-    const std::string who = world.rank() == root && world.size() == 1
-                                ? ""
-                                : fmt::format("rank {}: ", world.rank());
-    std::fprintf(stderr, "fusionllm: %s%s\n", who.c_str(), message.c_str());
-    std::fflush(stderr);
-    mpi::abort(status);
-}
-
 }  // namespace
 
 int run_train(int& argc, char**& argv, const TrainArguments& arguments) {
@@ -419,9 +403,9 @@ int run_train(int& argc, char**& argv, const TrainArguments& arguments) {
         TrainRun run(world, briefing, arguments.existing, hosts);
         return run.run();
     } catch (const InputError& error) {
-        fail(world, error.what(), 2);
+        fail_together(world, error.what(), 2);
     } catch (const std::exception& error) {
-        fail(world, error.what(), 1);
+        fail_together(world, error.what(), 1);
     }
 }
 
