@@ -117,6 +117,17 @@ class Job:
                 found.append(int(entry.name))
         return found
 
+    def leftovers(self, limit_s=10):
+        """Ids of processes that do not end in that time by themselves.
+
+        mpirun does not wait for those it kills: the system may still be taking
+        down the memory of a rank when mpirun has ended.
+        """
+        end = time.monotonic() + limit_s
+        while (found := self.processes()) and time.monotonic() < end:
+            time.sleep(0.01)
+        return found
+
     def rank_pids(self):
         """Process id of each rank, from the table the program prints."""
         rows = re.findall(r"^ *(\d+) +\S+ +(\d+) +\S+ +\S+ +(?:\d+|none) *$",

@@ -30,7 +30,7 @@ class KillTest(harness.ProgramTest):
         result = job.finish(limit_s=10)
 
         self.assertNotEqual(result.status, 0, result)
-        self.assertEqual(job.processes(), [])
+        self.assertEqual(job.leftovers(), [])
         # What ranks share their state by is named after rank 0.
         shared = pathlib.Path("/dev/shm").glob(
             f"fusionllm-*-{job.rank_pids()[0]}-*")

@@ -68,7 +68,7 @@ class StopTest(harness.ProgramTest):
         result = job.finish(limit_s=30)
 
         self.assertEqual(result.status, 1, result)  # mpirun's own
-        self.assertEqual(job.processes(), [])
+        self.assertEqual(job.leftovers(), [])
         self.check_stopped(result)
 
     def test_a_second_sigint_ends_a_long_step_at_once(self):
