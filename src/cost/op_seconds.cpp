@@ -170,12 +170,7 @@ std::vector<OpSeconds> estimate_op_seconds(const OpGraph& graph,
                                            const Workload& workload,
                                            const DeviceKind& device) {
     check(device);
-    FUSIONLLM_VALIDATE(graph.ops().size() == workload.ops.size(),
-                       "a workload of {} ops does not belong to graph '{}', "
-                       "which has {}; estimate the workload of this graph",
-                       workload.ops.size(),
-                       graph.name(),
-                       graph.ops().size());
+    check_workload(graph, workload);
     Measurements measured(device);
     std::vector<OpSeconds> result;
     result.reserve(graph.ops().size());

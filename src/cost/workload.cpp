@@ -88,14 +88,18 @@ Workload estimate_workload(const OpGraph& graph) {
     return workload;
 }
 
-std::vector<std::string> ops_without_row(const OpGraph& graph,
-                                         const Workload& workload) {
+void check_workload(const OpGraph& graph, const Workload& workload) {
     FUSIONLLM_VALIDATE(graph.ops().size() == workload.ops.size(),
                        "a workload of {} ops does not belong to graph '{}', "
                        "which has {}; estimate the workload of this graph",
                        workload.ops.size(),
                        graph.name(),
                        graph.ops().size());
+}
+
+std::vector<std::string> ops_without_row(const OpGraph& graph,
+                                         const Workload& workload) {
+    check_workload(graph, workload);
     std::vector<std::string> targets;
     for (std::size_t i = 0; i < workload.ops.size(); ++i) {
         if (workload.ops[i].is_estimated) {

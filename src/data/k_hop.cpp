@@ -1,6 +1,5 @@
 #include "fusionllm/data/k_hop.hpp"
 
-#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -13,7 +12,6 @@
 namespace fusionllm {
 namespace {
 
-constexpr std::size_t num_samples = std::size_t{1} << 20;
 constexpr std::int64_t ignored_label = -100;  // of aten::cross_entropy_loss
 constexpr std::int64_t most_symbols = 4096;   // 16 million different pairs
 
@@ -155,17 +153,11 @@ DatasetSplit make_k_hop_dataset(std::uint64_t seed,
         context,
         options.symbols,
         2 * options.symbols);
-    const auto held_out = static_cast<std::size_t>(
-        std::floor(static_cast<double>(num_samples) * validation_fraction));
-    const std::size_t kept = num_samples - held_out;
-    DatasetSplit split;
-    split.train =
-        std::make_shared<KHopDataset>(seed, context, options, 0, kept);
-    if (held_out > 0) {
-        split.validation = std::make_shared<KHopDataset>(
-            seed, context, options, kept, held_out);
-    }
-    return split;
+    return detail::split_made_up_samples(
+        validation_fraction, [&](std::size_t first, std::size_t count) {
+            return std::make_shared<KHopDataset>(
+                seed, context, options, first, count);
+        });
 }
 
 }  // namespace fusionllm

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <limits>
 
 #include "fusionllm/data/text.hpp"
@@ -10,7 +9,6 @@
 namespace fusionllm {
 namespace {
 
-constexpr std::size_t num_samples = std::size_t{1} << 20;
 constexpr std::uint32_t noise_below = std::uint32_t{1} << 29;  // 1 in 8
 
 //! Numbers `begin` to `begin + size - 1` of the samples of a seed.
@@ -86,17 +84,11 @@ DatasetSplit make_synthetic_dataset(std::uint64_t seed,
         "the vocabulary has {} tokens; synthetic text needs at least 2 and "
         "fewer than 2^31",
         vocabulary);
-    const auto held_out = static_cast<std::size_t>(
-        std::floor(static_cast<double>(num_samples) * validation_fraction));
-    const std::size_t kept = num_samples - held_out;
-    DatasetSplit split;
-    split.train =
-        std::make_shared<SyntheticDataset>(seed, context, vocabulary, 0, kept);
-    if (held_out > 0) {
-        split.validation = std::make_shared<SyntheticDataset>(
-            seed, context, vocabulary, kept, held_out);
-    }
-    return split;
+    return detail::split_made_up_samples(
+        validation_fraction, [&](std::size_t first, std::size_t count) {
+            return std::make_shared<SyntheticDataset>(
+                seed, context, vocabulary, first, count);
+        });
 }
 
 }  // namespace fusionllm

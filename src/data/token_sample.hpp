@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <utility>
 #include <vector>
 
+#include "fusionllm/data/text.hpp"
 #include "fusionllm/util/tensor_type.hpp"
 
 namespace fusionllm::detail {
@@ -34,6 +36,23 @@ std::vector<HostTensor> make_token_sample(std::size_t context,
     sample.push_back(std::move(tokens));
     sample.push_back(std::move(labels));
     return sample;
+}
+
+//! Made-up text is so many samples, of which the last are for validation.
+inline constexpr std::size_t num_made_up_samples = std::size_t{1} << 20;
+
+//! \param make the dataset of the samples from a first one on: (first, count)
+template <class Make>
+DatasetSplit split_made_up_samples(double validation_fraction, Make&& make) {
+    const auto held_out = static_cast<std::size_t>(std::floor(
+        static_cast<double>(num_made_up_samples) * validation_fraction));
+    const std::size_t kept = num_made_up_samples - held_out;
+    DatasetSplit split;
+    split.train = make(std::size_t{0}, kept);
+    if (held_out > 0) {
+        split.validation = make(kept, held_out);
+    }
+    return split;
 }
 
 //! Throw `InputError` for a context or a fraction that makes no sense.

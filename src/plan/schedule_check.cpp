@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "fusionllm/plan/run_by_stages.hpp"
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/util/error.hpp"
 
@@ -67,25 +68,8 @@ public:
         : schedule_(schedule), state_(schedule.actions.size()) {}
 
     void run() {
-        // Work list instead of sweeps: a stage is looked at again only when
-        // a neighbour has moved, so the whole run is linear.
-        std::vector<std::size_t> todo;
-        for (std::size_t s = state_.size(); s-- > 0;) {
-            todo.push_back(s);
-        }
-        while (!todo.empty()) {
-            const std::size_t stage = todo.back();
-            todo.pop_back();
-            if (!advance(stage)) {
-                continue;
-            }
-            if (stage > 0) {
-                todo.push_back(stage - 1);
-            }
-            if (stage + 1 < state_.size()) {
-                todo.push_back(stage + 1);
-            }
-        }
+        run_by_stages(state_.size(),
+                      [this](std::size_t stage) { return advance(stage); });
     }
 
     bool is_done(std::size_t stage) const {

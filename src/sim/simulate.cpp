@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fusionllm/plan/run_by_stages.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "shared_run.hpp"
@@ -33,23 +34,8 @@ public:
         : links_(links), record_(record), free_s_(links.links.size(), 0) {}
 
     void run() {
-        std::vector<std::size_t> todo;
-        for (std::size_t s = record_.num_stages(); s-- > 0;) {
-            todo.push_back(s);
-        }
-        while (!todo.empty()) {
-            const std::size_t stage = todo.back();
-            todo.pop_back();
-            if (!advance(stage)) {
-                continue;
-            }
-            if (stage > 0) {
-                todo.push_back(stage - 1);
-            }
-            if (stage + 1 < record_.num_stages()) {
-                todo.push_back(stage + 1);
-            }
-        }
+        run_by_stages(record_.num_stages(),
+                      [this](std::size_t stage) { return advance(stage); });
         if (record_.has_updates()) {
             for (std::size_t p = 0; p < links_.senders.size(); ++p) {
                 send({Span::Kind::send_parameter_gradient,

@@ -16,9 +16,6 @@
 namespace fusionllm::test {
 namespace {
 
-[[maybe_unused]] const auto* const environment =
-    testing::AddGlobalTestEnvironment(new KokkosEnvironment);
-
 //! One element at a time, straight from the header's sentence.
 std::vector<float> make_reference(std::size_t size,
                                   std::uint64_t key,

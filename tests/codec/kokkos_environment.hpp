@@ -18,4 +18,8 @@ private:
     std::unique_ptr<KokkosScope> scope_;
 };
 
+//! Every test program that includes this has it.
+inline const testing::Environment* const kokkos_environment =
+    testing::AddGlobalTestEnvironment(new KokkosEnvironment);
+
 }  // namespace fusionllm::test

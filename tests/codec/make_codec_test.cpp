@@ -11,9 +11,6 @@
 namespace fusionllm::test {
 namespace {
 
-[[maybe_unused]] const auto* const environment =
-    testing::AddGlobalTestEnvironment(new KokkosEnvironment);
-
 constexpr MatrixShape shape{12, 80};
 
 void make(const CodecChoice& choice) {

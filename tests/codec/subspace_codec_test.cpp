@@ -20,9 +20,6 @@
 namespace fusionllm::test {
 namespace {
 
-[[maybe_unused]] const auto* const environment =
-    testing::AddGlobalTestEnvironment(new KokkosEnvironment);
-
 using Numbers = std::vector<float>;
 using Matrix = std::vector<double>;
 using Bytes = std::vector<std::byte>;

@@ -17,9 +17,6 @@
 namespace fusionllm::test {
 namespace {
 
-[[maybe_unused]] const auto* const environment =
-    testing::AddGlobalTestEnvironment(new KokkosEnvironment);
-
 using Indices = std::vector<std::uint32_t>;
 using Guess = TopKSelector::Guess;
 

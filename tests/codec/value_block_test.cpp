@@ -19,9 +19,6 @@
 namespace fusionllm::test {
 namespace {
 
-[[maybe_unused]] const auto* const environment =
-    testing::AddGlobalTestEnvironment(new KokkosEnvironment);
-
 using Bytes = std::vector<std::byte>;
 using Values = std::vector<float>;
 using Limits = std::numeric_limits<float>;

@@ -21,6 +21,23 @@ DEEP = INPUTS / "deep.toml"
 COMPUTED = ("step", "loss", "grad_norm", "learning_rate", "validation_loss",
             "validation_accuracy", "skipped")
 
+# Of a model that is a file.
+OF_MODEL_FILE = """
+[run]
+name = "{name}"
+output = "{output}"
+[model]
+kind = "{kind}"
+path = "{path}"
+[data]
+{data}
+[train]
+batch = {batch}
+steps = {steps}
+optimizer = "sgd"
+learning_rate = 0.1
+"""
+
 _tools = argparse.Namespace()
 
 
@@ -209,6 +226,15 @@ class ProgramTest(unittest.TestCase):
     def train(self, output, *words, ranks=0, source=TINY, **expected):
         return self.run_program(source, "--output", self.folder / output,
                                 *words, ranks=ranks, **expected)
+
+    def write_model_input(self, name, kind, model, *, batch, steps,
+                          data='kind = "synthetic"'):
+        """An input of the run `name`, of a model that is a file."""
+        source = self.folder / f"{name}.toml"
+        source.write_text(OF_MODEL_FILE.format(
+            name=name, output=self.folder / name, kind=kind, path=model,
+            data=data, batch=batch, steps=steps))
+        return source
 
     def metrics(self, output):
         """Lines of metrics.jsonl, without their times."""

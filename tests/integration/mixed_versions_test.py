@@ -13,22 +13,6 @@ import harness
 
 ARCHIVE = Path(__file__).resolve().parent.parent / "importers/archives/gpt.pt2"
 
-INPUT = """
-[run]
-name = "gpt"
-output = "{output}"
-[model]
-kind = "{kind}"
-path = "{path}"
-[data]
-kind = "synthetic"
-[train]
-batch = 8
-steps = 5
-optimizer = "sgd"
-learning_rate = 0.1
-"""
-
 # In the graph of ARCHIVE in place of its activation, which reads one tensor.
 SINCE_2 = "_lazy_clone"  # what 1.13 lacks; it does what this does:
 SAME = "clone"
@@ -63,11 +47,8 @@ class MixedTest(harness.ProgramTest):
         if operator:
             archive = self.folder / f"{operator}.pt2"
             write_archive(archive, operator)
-        source = self.folder / f"{name}.toml"
-        source.write_text(INPUT.format(
-            output=self.folder / name, path=archive,
-            kind=archive.suffix.removeprefix(".")))
-        return source
+        return self.write_model_input(
+            name, archive.suffix.removeprefix("."), archive, batch=8, steps=5)
 
     def libtorch(self, program):
         text = self.run_program("--version", program=program).stdout

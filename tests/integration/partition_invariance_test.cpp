@@ -62,17 +62,26 @@ struct Way {
     Recompute recompute = Recompute::off;
 };
 
+TrainingResult train_in_a_way(TrainingCase training, const Way& way) {
+    training.ranks = way.ranks;
+    training.schedule = way.schedule;
+    training.partition = way.partition;
+    training.recompute = way.recompute;
+    return train(training);
+}
+
+std::string name_of(const testing::TestParamInfo<Way>& info) {
+    return std::to_string(info.param.ranks) + "_" + info.param.schedule + "_" +
+           info.param.partition +
+           (info.param.recompute == Recompute::on ? "_recompute" : "");
+}
+
 class PartitionInvariance : public testing::TestWithParam<Way> {};
 
 TEST_P(PartitionInvariance, gives_the_bits_of_one_stage) {
     static const TrainingResult expected = train(make_hard_case());
-    TrainingCase training = make_hard_case();
-    training.ranks = GetParam().ranks;
-    training.schedule = GetParam().schedule;
-    training.partition = GetParam().partition;
-    training.recompute = GetParam().recompute;
 
-    const TrainingResult actual = train(training);
+    const TrainingResult actual = train_in_a_way(make_hard_case(), GetParam());
 
     expect_bitwise_equal(actual, expected);
 }
@@ -94,23 +103,14 @@ INSTANTIATE_TEST_SUITE_P(
                     Way{1, "gpipe", "equal_ops", Recompute::on},
                     Way{3, "1f1b", "equal_flops", Recompute::on},
                     Way{7, "gpipe", "equal_ops", Recompute::on}),
-    [](const auto& info) {
-        return std::to_string(info.param.ranks) + "_" + info.param.schedule +
-               "_" + info.param.partition +
-               (info.param.recompute == Recompute::on ? "_recompute" : "");
-    });
+    name_of);
 
 class ImageInvariance : public testing::TestWithParam<Way> {};
 
 TEST_P(ImageInvariance, gives_the_bits_of_one_stage_with_batch_norms) {
     static const TrainingResult expected = train(make_image_case());
-    TrainingCase training = make_image_case();
-    training.ranks = GetParam().ranks;
-    training.schedule = GetParam().schedule;
-    training.partition = GetParam().partition;
-    training.recompute = GetParam().recompute;
 
-    const TrainingResult actual = train(training);
+    const TrainingResult actual = train_in_a_way(make_image_case(), GetParam());
 
     expect_bitwise_equal(actual, expected);
     EXPECT_TRUE(actual.tensors.contains("buffers/bn1.running_mean"));
@@ -126,11 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Way{5, "gpipe", "equal_ops"},
                     Way{1, "1f1b", "equal_ops", Recompute::on},
                     Way{3, "1f1b", "equal_ops", Recompute::on}),
-    [](const auto& info) {
-        return std::to_string(info.param.ranks) + "_" + info.param.schedule +
-               "_" + info.param.partition +
-               (info.param.recompute == Recompute::on ? "_recompute" : "");
-    });
+    name_of);
 
 TEST(Training, starts_from_given_parameters_and_buffers) {
     TrainingCase training = make_image_case();

@@ -18,30 +18,12 @@ HERE = Path(__file__).resolve().parent
 ARCHIVES = HERE.parent / "importers/archives"
 EXPORTER = HERE.parent.parent / "src/tools/fusionllm-export-model"
 
-INPUT = """
-[run]
-name = "gpt"
-output = "{output}"
-[model]
-kind = "{kind}"
-path = "{path}"
-[data]
-kind = "synthetic"
-[train]
-batch = 4
-steps = 3
-optimizer = "sgd"
-learning_rate = 0.1
-"""
-
 # Windows of 7 tokens, from each token on: 4 samples, 2 micro-batches a step.
 DATA = """
-[data]
 kind = "tokens"
 path = "{tokens}"
 validation_fraction = 0
 shuffle = false
-[train]
 """
 
 # Run by a Python that has torch. Batch norms whose counters go on, a shared
@@ -148,10 +130,7 @@ def read_safetensors(path):
 
 class PytorchTest(harness.ProgramTest):
     def write_input(self, kind, path):
-        source = self.folder / f"{kind}.toml"
-        source.write_text(INPUT.format(
-            output=self.folder / kind, kind=kind, path=path))
-        return source
+        return self.write_model_input(kind, kind, path, batch=4, steps=3)
 
     def losses(self, run):
         lines = (self.folder / run / "metrics.jsonl").read_text().splitlines()
@@ -247,11 +226,8 @@ class RoundTripTest(harness.ProgramTest):
         if kind == "h5":
             self.run_program("import", model, "-o", self.folder / "model.h5")
             model = self.folder / "model.h5"
-        source = self.folder / "small.toml"
-        source.write_text(INPUT.format(
-            output=self.folder / "run", kind=kind, path=model).replace(
-                '[data]\nkind = "synthetic"\n[train]\n',
-                DATA.format(tokens=tokens)))
+        source = self.write_model_input("run", kind, model, batch=4, steps=3,
+                                        data=DATA.format(tokens=tokens))
         trained = self.folder / "trained.safetensors"
         self.run_program(source, ranks=2)
         self.run_program("export", self.folder / "run", "-o", trained)

@@ -54,10 +54,13 @@ struct Workload {
  */
 Workload estimate_workload(const OpGraph& graph);
 
+//! Throws `InputError` if graph and workload do not have equally many ops.
+void check_workload(const OpGraph& graph, const Workload& workload);
+
 /*!
  * Targets of the ops that the cost table does not have, once each, by name.
  *
- * Throws `InputError` if graph and workload do not have equally many ops.
+ * Throws as `check_workload`.
  */
 std::vector<std::string> ops_without_row(const OpGraph& graph,
                                          const Workload& workload);
