@@ -1,8 +1,11 @@
 #include "fusionllm/exec/operator_call.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include <gtest/gtest.h>
+#include <torch/library.h>
 
 #include "fusionllm/graph/gpt2.hpp"
 
@@ -52,6 +55,27 @@ TEST(OperatorCall, problems_say_what_this_libtorch_wants) {
 TEST(OperatorCall, hash_of_all_operators_is_of_this_libtorch_alone) {
     EXPECT_EQ(operators_hash(), operators_hash());
     EXPECT_NE(operators_hash(), 0u);
+}
+
+TEST(OperatorCall, hash_tells_apart_what_calls_are_answered_by) {
+    const auto hash_with = [](const char* schema) {
+        torch::Library library(torch::Library::DEF, "test", {}, __FILE__, 1);
+        library.def(schema);
+        return operators_hash();
+    };
+    const char* schemas[] = {"op(int a) -> int",
+                             "op.other(int a) -> int",
+                             "op(int a, int b) -> int",
+                             "op(int a=1) -> int",
+                             "op(int c) -> int"};
+
+    std::set<std::uint64_t> hashes{operators_hash()};
+    for (const char* schema : schemas) {
+        hashes.insert(hash_with(schema));
+    }
+
+    EXPECT_EQ(hashes.size(), 1 + std::size(schemas));
+    EXPECT_TRUE(hashes.contains(operators_hash()));
 }
 
 }  // namespace

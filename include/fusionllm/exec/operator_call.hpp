@@ -32,8 +32,8 @@ std::vector<OperatorCall> calls_of(const OpGraph& graph);
 std::string find_call_problem(const OperatorCall& call);
 
 /*!
- * Hash of every operator that this LibTorch has and of its arguments: equal
- * where `find_call_problem` answers alike.
+ * Hash of every operator that this LibTorch has, of its arguments' names and of
+ * which can be left out: equal where `find_call_problem` answers alike. 1 ms.
  */
 std::uint64_t operators_hash();
 
