@@ -34,6 +34,8 @@ struct SubtractFrom {
     }
 };
 
+constexpr Direction directions[] = {Direction::forward, Direction::backward};
+
 std::string residual_name(Direction direction) {
     return direction == Direction::forward ? "forward_residual"
                                            : "backward_residual";
@@ -144,8 +146,6 @@ private:
     using Residual = Kokkos::View<float*, Memory>;
     using Policy =
         Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
-    static constexpr Direction directions[] = {Direction::forward,
-                                               Direction::backward};
 
     Execution execution_;
     std::unique_ptr<Codec> codec_;

@@ -60,15 +60,15 @@ public:
                 const CodecKey& key,
                 std::span<const float> numbers,
                 std::span<std::byte> payload) override {
-        const CodecSpec spec = this->spec(direction, key);
+        const CodecSpec chosen = spec(direction, key);
         FUSIONLLM_EXPECTS(numbers.size() == shape_.size());
-        FUSIONLLM_EXPECTS(payload.size() == payload_bytes(spec, shape_));
-        if (spec.id == CodecId::dense) {
+        FUSIONLLM_EXPECTS(payload.size() == payload_bytes(chosen, shape_));
+        if (chosen.id == CodecId::dense) {
             encode_values(
-                spec.values, spec.rounding, 0, numbers, payload, space_);
+                chosen.values, chosen.rounding, 0, numbers, payload, space_);
             return;
         }
-        if (spec.carries_basis) {
+        if (chosen.carries_basis) {
             make_basis(numbers);
             encode_values(ValueFormat::f16,
                           Rounding::nearest,
@@ -80,15 +80,15 @@ public:
         }
         expect_basis();
         find_coefficients(numbers);
-        if (has_scales(spec.values)) {
+        if (has_scales(chosen.values)) {
             divide_rows();
             payload = write_exponents(payload);
         }
         for (std::uint64_t j = 0; j < kept_; ++j) {
-            if (const auto format = format_of(spec, j)) {
+            if (const auto format = format_of(chosen, j)) {
                 const auto bytes = value_block_bytes(*format, shape_.rows);
                 encode_values(*format,
-                              spec.rounding,
+                              chosen.rounding,
                               derive_key(key.random, j),
                               coefficients_of(j),
                               payload.first(bytes),
