@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cctype>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <fstream>
 
@@ -24,6 +25,11 @@ struct alignas(64) RankTable::Slot {
     std::atomic<std::int32_t> has_left;
     std::atomic<std::int32_t> is_reported;
     std::atomic<std::uint64_t> activity;
+    std::atomic<std::uint32_t> meeting;
+    std::atomic<std::int64_t> since_ms;
+    // Of the first slot, for all of the host.
+    std::atomic<std::int64_t> next_notice_ms;
+    std::atomic<std::int64_t> notice_gap_ms;
 };
 
 namespace {
@@ -44,19 +50,50 @@ Activity unpack(std::uint64_t word) {
             static_cast<std::uint32_t>(word & 0xffffffu)};
 }
 
-//! A zombie has ended, though its parent has not looked yet.
-bool is_zombie(int pid) {
+//! On the clock that all processes of a host share.
+std::int64_t now_ms() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+//! A checkpoint is one meeting, though its ranks write in it.
+bool is_same_meeting(const Activity& a, const Activity& b) {
+    const auto of_checkpoint = [](Phase phase) {
+        return phase == Phase::checkpoint || phase == Phase::writing;
+    };
+    return a.step == b.step && (a.phase == b.phase || (of_checkpoint(a.phase) &&
+                                                       of_checkpoint(b.phase)));
+}
+
+//! By /proc; a zombie has ended, though its parent has not looked yet.
+ProcessState find_process_state(int pid) {
+    if (kill(pid, 0) != 0 && errno == ESRCH) {
+        return ProcessState::is_gone;
+    }
     std::ifstream file(fmt::format("/proc/{}/stat", pid));
     std::string line;
     std::getline(file, line);
     // "pid (name) state": the name may contain anything, also ')'.
     const std::size_t end_of_name = line.rfind(')');
-    return end_of_name != line.npos && end_of_name + 2 < line.size() &&
-           line[end_of_name + 2] == 'Z';
+    if (end_of_name == line.npos || end_of_name + 2 >= line.size()) {
+        return ProcessState::runs;
+    }
+    switch (line[end_of_name + 2]) {
+        case 'Z':
+            return ProcessState::is_gone;
+        case 'D':
+            return ProcessState::waits_for_disk;
+        case 'T':
+        case 't':
+            return ProcessState::is_stopped;
+        default:
+            return ProcessState::runs;
+    }
 }
 
 bool is_gone(int pid) {
-    return (kill(pid, 0) != 0 && errno == ESRCH) || is_zombie(pid);
+    return find_process_state(pid) == ProcessState::is_gone;
 }
 
 //! A job id may hold what a file's name cannot.
@@ -70,9 +107,15 @@ std::string make_file_name(std::string job_id) {
 
 }  // namespace
 
+bool is_meeting(Phase phase) {
+    return phase == Phase::checkpoint || phase == Phase::writing ||
+           phase == Phase::agreement || phase == Phase::end;
+}
+
 std::string to_text(const Activity& activity) {
     switch (activity.phase) {
         case Phase::start:
+        case Phase::agreement:
             return "start";
         case Phase::forward:
             return fmt::format("F{}", activity.micro_batch);
@@ -81,9 +124,14 @@ std::string to_text(const Activity& activity) {
         case Phase::update:
             return "update";
         case Phase::checkpoint:
+        case Phase::writing:
             return "checkpoint";
         case Phase::evaluation:
             return "evaluation";
+        case Phase::trace:
+            return "trace";
+        case Phase::end:
+            return "end";
     }
     return "unknown phase";
 }
@@ -105,9 +153,10 @@ void RankTable::Unmap::operator()(Slot* slots) const {
 }
 
 RankTable::RankTable(const mpi::Communicator& world, const std::string& job_id)
-    : host_(mpi::host_name()) {
+    : host_(mpi::host_name()), ranks_here_(RanksHere::all) {
     const auto neighbours = world.split_by_host();
     num_slots_ = neighbours.size();
+    ranks_here_ = num_slots_ == world.size() ? RanksHere::all : RanksHere::some;
     own_slot_ = neighbours.rank();
     const std::size_t num_bytes = sizeof(Slot) * num_slots_;
     void* const memory =
@@ -123,17 +172,68 @@ void RankTable::set_stage(int stage) {
 }
 
 void RankTable::set_activity(const Activity& activity) {
-    slots_.get()[own_slot_].activity = pack(activity);
+    Slot& slot = slots_.get()[own_slot_];
+    const Activity former = unpack(slot.activity);
+    if (is_meeting(activity.phase) && !is_same_meeting(activity, former)) {
+        ++slot.meeting;
+    }
+    slot.since_ms = now_ms();
+    slot.activity = pack(activity);
 }
 
 void RankTable::enter() {
     Slot& slot = slots_.get()[own_slot_];
     slot.has_left = 0;
+    slot.since_ms = now_ms();
     slot.pid = getpid();
 }
 
 void RankTable::leave() {
     slots_.get()[own_slot_].has_left = 1;
+}
+
+std::vector<RankStay> RankTable::find_stays() const {
+    return find_stays([](int) { return ProcessState::runs; });
+}
+
+std::vector<RankStay> RankTable::find_stays_and_processes() const {
+    return find_stays(find_process_state);
+}
+
+std::vector<RankStay> RankTable::find_stays(
+    ProcessState (*state_of)(int pid)) const {
+    std::vector<RankStay> stays;
+    const std::int64_t now = now_ms();
+    for (int i = 0; i < num_slots_; ++i) {
+        const Slot& slot = slots_.get()[i];
+        if (slot.pid != 0 && slot.has_left == 0) {
+            stays.push_back({slot.rank,
+                             unpack(slot.activity),
+                             slot.meeting,
+                             static_cast<double>(now - slot.since_ms) / 1e3,
+                             state_of(slot.pid)});
+        }
+    }
+    return stays;
+}
+
+bool RankTable::claim_notice(double after_s) {
+    Slot& shared = slots_.get()[0];
+    const std::int64_t now = now_ms();
+    std::int64_t due = shared.next_notice_ms;
+    std::int64_t gap = shared.notice_gap_ms;
+    if (now < due) {
+        return false;
+    }
+    if (gap == 0 || now > due + 2 * gap) {
+        gap = static_cast<std::int64_t>(1e3 * after_s);  // long ago
+    }
+    gap *= 2;
+    if (!shared.next_notice_ms.compare_exchange_strong(due, now + gap)) {
+        return false;
+    }
+    shared.notice_gap_ms = gap;
+    return true;
 }
 
 std::vector<RankStatus> RankTable::find_dead() const {

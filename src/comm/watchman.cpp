@@ -1,17 +1,22 @@
 #include "fusionllm/comm/watchman.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include "fusionllm/comm/rank_stall.hpp"
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm {
@@ -31,6 +36,12 @@ extern "C" void fusionllm_pass_on_signal(int signal) {
     [[maybe_unused]] const auto written =
         write(pipe_of_handler.load(), &number, 1);
     errno = saved_errno;
+}
+
+//! Short beside the wait that is looked for, and no burden.
+std::chrono::milliseconds time_between_looks(double long_wait_s) {
+    return std::chrono::milliseconds(
+        std::clamp(static_cast<int>(1e3 * long_wait_s / 8), 20, 1000));
 }
 
 void print_line(std::string line) {
@@ -92,8 +103,13 @@ public:
 
     int input() const { return ends_[1]; }
 
-    //! Wait for the next byte.
-    unsigned char read_byte() const {
+    //! Wait for the next byte; none if it does not come in that time.
+    std::optional<unsigned char> read_byte(
+        std::chrono::milliseconds time) const {
+        pollfd end{ends_[0], POLLIN, 0};
+        if (poll(&end, 1, static_cast<int>(time.count())) <= 0) {
+            return std::nullopt;
+        }
         unsigned char byte = end_of_watch;
         while (read(ends_[0], &byte, 1) < 0 && errno == EINTR) {
         }
@@ -108,8 +124,11 @@ private:
 
 class Watchman::Watch {
 public:
-    explicit Watch(RankTable& table)
-        : table_(table), handlers_(pipe_.input()), thread_([this] { run(); }) {
+    Watch(RankTable& table, double long_wait_s)
+        : table_(table),
+          long_wait_s_(long_wait_s),
+          handlers_(pipe_.input()),
+          thread_([this] { run(); }) {
         // Last: with the handlers in place SIGTERM is no death of this rank.
         table_.enter();
     }
@@ -124,12 +143,33 @@ public:
     Watch& operator=(const Watch&) = delete;
 
     StopRequest stop_request() const { return request_; }
+    void set_long_wait(double seconds) { long_wait_s_ = seconds; }
 
 private:
     void run() {
-        for (unsigned char signal = pipe_.read_byte(); signal != end_of_watch;
-             signal = pipe_.read_byte()) {
-            handle(signal);
+        for (;;) {
+            const double after_s = long_wait_s_;
+            const auto byte = pipe_.read_byte(time_between_looks(after_s));
+            if (byte == end_of_watch) {
+                return;
+            }
+            if (byte) {
+                handle(*byte);
+            } else if (after_s > 0) {
+                look(after_s);
+            }
+        }
+    }
+
+    void look(double after_s) {
+        const auto describe = [&](const std::vector<RankStay>& stays) {
+            return describe_stall(
+                stays, after_s, table_.host(), table_.ranks_here());
+        };
+        if (!describe(table_.find_stays()).empty() &&
+            table_.claim_notice(after_s)) {
+            print_line("fusionllm: " +
+                       describe(table_.find_stays_and_processes()));
         }
     }
 
@@ -167,6 +207,7 @@ private:
     }
 
     RankTable& table_;
+    std::atomic<double> long_wait_s_;
     std::atomic<StopRequest> request_{StopRequest::none};
     int num_interrupts_ = 0;
     Pipe pipe_;
@@ -174,12 +215,17 @@ private:
     std::jthread thread_;
 };
 
-Watchman::Watchman(RankTable& table) : watch_(std::make_unique<Watch>(table)) {}
+Watchman::Watchman(RankTable& table, double long_wait_s)
+    : watch_(std::make_unique<Watch>(table, long_wait_s)) {}
 
 Watchman::~Watchman() = default;
 
 StopRequest Watchman::stop_request() const {
     return watch_->stop_request();
+}
+
+void Watchman::set_long_wait(double long_wait_s) {
+    watch_->set_long_wait(long_wait_s);
 }
 
 }  // namespace fusionllm

@@ -37,14 +37,14 @@ FileDescriptor open_file(const fs::path& file, int flags) {
     return opened;
 }
 
-int rank_in(MPI_Comm group) {
+int rank_in(const WriteGroup& group) {
     int rank = 0;
-    MPI_Comm_rank(group, &rank);
+    MPI_Comm_rank(group.communicator, &rank);
     return rank;
 }
 
 //! Every entry must have one rank that holds it: nothing else writes it.
-void check_holders(MPI_Comm group,
+void check_holders(const WriteGroup& group,
                    const std::vector<TensorEntry>& entries,
                    const std::vector<TensorData>& mine) {
     std::map<std::string, std::size_t> position;
@@ -70,7 +70,7 @@ void check_holders(MPI_Comm group,
                   static_cast<int>(holders.size()),
                   MPI_INT,
                   MPI_SUM,
-                  group);
+                  group.communicator);
     for (std::size_t i = 0; i < entries.size(); ++i) {
         if (holders[i] != 1) {
             throw Error(fmt::format(
@@ -82,11 +82,12 @@ void check_holders(MPI_Comm group,
     }
 }
 
-Hdf5Handle create_file(MPI_Comm group, const fs::path& file) {
+Hdf5Handle create_file(MPI_Comm communicator, const fs::path& file) {
     const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
     const std::string doing = "create the checkpoint";
-    hdf5_call(
-        H5Pset_fapl_mpio(access.get(), group, MPI_INFO_NULL), doing, file);
+    hdf5_call(H5Pset_fapl_mpio(access.get(), communicator, MPI_INFO_NULL),
+              doing,
+              file);
     H5Pset_alignment(access.get(), /*threshold=*/1 << 16, /*alignment=*/4096);
     return {
         hdf5_call(
@@ -144,12 +145,12 @@ void write_mine(const std::vector<TensorEntry>& entries,
 
 //! From nothing to a closed file; collective.
 void write_hdf5(const fs::path& file,
-                MPI_Comm group,
+                const WriteGroup& group,
                 const std::vector<TensorEntry>& entries,
                 const std::vector<TensorData>& mine) {
     const detail::Hdf5Quiet quiet;
     Hdf5Handle opened;
-    run_agreed(group, [&] { opened = create_file(group, file); });
+    run_agreed(group, [&] { opened = create_file(group.communicator, file); });
     // Creating the file gave back what was reserved to see whether it fits.
     run_agreed(group, [&] {
         if (rank_in(group) == 0) {
@@ -173,7 +174,7 @@ void write_hdf5(const fs::path& file,
 }  // namespace
 
 void write_tensors(const fs::path& file,
-                   MPI_Comm group,
+                   const WriteGroup& group,
                    const std::vector<TensorEntry>& entries,
                    const std::vector<TensorData>& mine) {
     check_holders(group, entries, mine);

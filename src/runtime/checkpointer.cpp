@@ -69,7 +69,14 @@ void Checkpointer::add_buffers() {
     }
 }
 
+void Checkpointer::say(Phase phase) const {
+    if (setup_.on_activity) {
+        setup_.on_activity({step_, phase, 0});
+    }
+}
+
 void Checkpointer::throw_if_any(const std::string& problem) {
+    say(Phase::checkpoint);
     std::string verdict;
     const auto problems = gather(transport_, root, problem_slot, problem);
     for (std::size_t rank = 0; rank < problems.size() && verdict.empty();
@@ -89,6 +96,7 @@ bool Checkpointer::open_folder(std::uint64_t step) {
     std::filesystem::path folder;
     std::string problem;
     if (is_root) {
+        say(Phase::writing);
         try {
             folder = begin_checkpoint(setup_.folder, step);
             write_file(token_file(folder), "\n");
@@ -101,6 +109,7 @@ bool Checkpointer::open_folder(std::uint64_t step) {
     bool has_own_disk = is_root;
     if (!is_root && setup_.group.rank() == 0 &&
         !std::filesystem::exists(token_file(folder))) {
+        say(Phase::writing);
         try {
             begin_checkpoint(setup_.folder, step);
             has_own_disk = true;
@@ -115,6 +124,7 @@ bool Checkpointer::open_folder(std::uint64_t step) {
 void Checkpointer::save(CheckpointManifest manifest,
                         const std::vector<Fence>& fences,
                         const std::vector<NamedTensor>& mine) {
+    step_ = static_cast<std::uint32_t>(manifest.step);
     entries_.clear();
     files_.clear();
     add_parameters();
@@ -137,7 +147,11 @@ void Checkpointer::save(CheckpointManifest manifest,
         if (!entries_.empty()) {
             write_tensors(
                 folder / file_of_group(setup_.plan, setup_.group_index),
-                setup_.group.get(),
+                {setup_.group.get(),
+                 [this](WritePart part) {
+                     say(part == WritePart::own ? Phase::writing
+                                                : Phase::checkpoint);
+                 }},
                 entries_,
                 data);
         }
@@ -147,6 +161,7 @@ void Checkpointer::save(CheckpointManifest manifest,
     throw_if_any(problem);
     manifest.tensors = files_;
     if (has_own_disk) {
+        say(Phase::writing);
         try {
             std::filesystem::remove(token_file(folder));
             commit_checkpoint(setup_.folder, manifest);

@@ -125,6 +125,7 @@ const SectionTimer& Trainer::sections() const {
 void Trainer::State::start() {
     sections.add("launch", monotonic_s() - setup.begin_s);
     const auto scope = sections.measure("start");
+    say(Phase::start);
     const GraphSignature& signature = setup.graph.signature();
     for (const Parameter& parameter : signature.parameters) {
         parameter_names.push_back(parameter.name);
@@ -183,7 +184,9 @@ void Trainer::State::start() {
                       setup.is_shuffled ? SampleOrder::Kind::shuffled
                                         : SampleOrder::Kind::sequential);
     }
+    say(Phase::agreement);
     data_facts = agree_on_data(transport, mine);
+    say(Phase::start);
 }
 
 std::vector<HostTensor> Trainer::State::training_inputs(
@@ -301,6 +304,7 @@ StepMetrics Trainer::State::train_step() {
         sections.add("bubble", monotonic_s() - begin - busy);
         if (hooks.on_traced && !result.traced.empty()) {
             const auto scope = sections.measure("trace");
+            say(Phase::trace);
             hooks.on_traced(step + 1, result.traced);
         }
     }
@@ -352,6 +356,7 @@ ValidationResult Trainer::State::evaluate(CodecUse codecs) {
         data_facts.validation_size / micro_batch_size());
     return validate(
         transport,
+        wait,
         worker.get(),
         {setup.graph,
          data.validation.get(),
@@ -384,6 +389,7 @@ void Trainer::State::save() {
     hooks.save(step,
                worker ? worker->owned_tensors() : std::vector<NamedTensor>());
     saved_step = step;
+    say(Phase::start);
 }
 
 void Trainer::State::watch_waits(std::optional<WaitWatch>& watch) {
@@ -428,6 +434,7 @@ StopRequest Trainer::run() {
         }
     }
     s.save();
+    s.say(Phase::end);
     if (watch) {
         watch->finish();
     }

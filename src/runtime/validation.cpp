@@ -101,6 +101,7 @@ bool is_classifier(const OpGraph& graph) {
 }
 
 ValidationResult validate(Transport& transport,
+                          IdleWait& wait,
                           Worker* worker,
                           const ValidationSetup& setup) {
     const bool has_classes = is_classifier(setup.graph);
@@ -134,16 +135,16 @@ ValidationResult validate(Transport& transport,
     }
     ValidationResult result;
     for (const std::string& bytes :
-         gather(transport, root, report_slot, pack(mine))) {
+         gather(transport, wait, root, report_slot, pack(mine))) {
         const StepReport report = unpack_report(bytes);
         result.loss += report.has_loss != 0 ? report.loss_sum : 0;
     }
     result.loss /= static_cast<double>(setup.micro_batches);
     if (has_classes) {
-        const auto all_predictions =
-            gather(transport, root, predictions_slot, to_bytes(predictions));
+        const auto all_predictions = gather(
+            transport, wait, root, predictions_slot, to_bytes(predictions));
         const auto all_labels =
-            gather(transport, root, labels_slot, to_bytes(labels));
+            gather(transport, wait, root, labels_slot, to_bytes(labels));
         const Classes found = first_of(all_predictions);
         // Ranks that wait in place of computing find none.
         if (!found.empty()) {

@@ -42,6 +42,7 @@ struct ValidationResult {
  * the root one number a sample.
  */
 ValidationResult validate(Transport& transport,
+                          IdleWait& wait,
                           Worker* worker,
                           const ValidationSetup& setup);
 

@@ -84,6 +84,47 @@ TEST(RankTable, does_not_call_living_ranks_dead) {
     meet(world);
 }
 
+TEST(RankTable, counts_a_checkpoint_as_one_meeting) {
+    const auto world = mpi::Communicator::world();
+    RankTable table(world, "job");
+    table.enter();
+    meet(world);
+    std::vector<std::uint32_t> meetings;
+
+    for (const Activity activity : {Activity{0, Phase::agreement, 0},
+                                    Activity{4, Phase::start, 0},
+                                    Activity{4, Phase::forward, 1},
+                                    Activity{4, Phase::checkpoint, 0},
+                                    Activity{4, Phase::writing, 0},
+                                    Activity{4, Phase::checkpoint, 0},
+                                    Activity{5, Phase::writing, 0},
+                                    Activity{5, Phase::end, 0}}) {
+        table.set_activity(activity);
+        const RankStay stay = table.find_stays()[world.rank()];
+        EXPECT_EQ(stay.activity, activity);
+        EXPECT_LT(stay.for_s, 60);
+        meetings.push_back(stay.meeting);
+    }
+
+    EXPECT_EQ(meetings, (std::vector<std::uint32_t>{1, 1, 1, 2, 2, 2, 3, 4}));
+    meet(world);
+}
+
+TEST(RankTable, lets_one_rank_of_a_host_say_why_nothing_moves) {
+    const auto world = mpi::Communicator::world();
+    RankTable table(world, "job");
+    meet(world);
+    int num_claimed = 0;
+
+    for (int i = 0; i < 3; ++i) {
+        num_claimed += table.claim_notice(1000) ? 1 : 0;
+    }
+
+    FUSIONLLM_MPI_CALL(MPI_Allreduce(
+        MPI_IN_PLACE, &num_claimed, 1, MPI_INT, MPI_SUM, world.get()));
+    EXPECT_EQ(num_claimed, 1);
+}
+
 TEST(RankTable, lets_one_rank_report_a_death) {
     const auto world = mpi::Communicator::world();
     RankTable table(world, "job");

@@ -1,9 +1,11 @@
 // Ranks that get signals; watchman_test.cmake looks at what comes of it.
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include <unistd.h>
 
@@ -46,7 +48,7 @@ int run(const std::string& mode, const std::string& job_id) {
     RankTable table(world, job_id);
     table.set_stage(world.rank() + 2);
     table.set_activity({12, Phase::forward, 3});
-    const Watchman watchman(table);
+    const Watchman watchman(table, mode == "stall" ? 0.5 : 0);
     meet(world);
     const bool is_victim = world.rank() == world.size() - 1;
 
@@ -78,6 +80,15 @@ int run(const std::string& mode, const std::string& job_id) {
             std::raise(SIGINT);
         }
         hang(world);
+    } else if (mode == "stall") {
+        // The victim comes late to a meeting; the others wait there.
+        if (is_victim) {
+            std::this_thread::sleep_for(std::chrono::seconds(2));
+        }
+        table.set_activity({13, Phase::checkpoint, 0});
+        meet(world);
+        table.set_activity({13, Phase::start, 0});
+        return 5;
     }
     return 2;
 }

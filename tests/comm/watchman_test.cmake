@@ -26,6 +26,14 @@ if(all MATCHES "nobody ended the wait")
   message(FATAL_ERROR "a rank was not ended:\n${all}")
 endif()
 
+# After 0.5 s; again 1 s later, when the rank may have come.
+string(REGEX MATCHALL "fusionllm: rank 0 waits [0-9.]+ m?s in the checkpoint of\
+ step 13 for rank 2, which is at F3 of step 12" stalls "${all}")
+list(LENGTH stalls num_stalls)
+if(MODE STREQUAL "stall" AND (num_stalls LESS 1 OR num_stalls GREATER 2))
+  message(FATAL_ERROR "said ${num_stalls} times who is missing:\n${all}")
+endif()
+
 file(GLOB left /dev/shm/fusionllm-${job}-* /tmp/fusionllm-${job}-*)
 if(left)
   message(FATAL_ERROR "files stay behind: ${left}")

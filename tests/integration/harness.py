@@ -171,6 +171,13 @@ class Job:
             self.kill()
             raise AssertionError(
                 f"did not end in {limit_s} s:\n{output}") from None
+        return self._result(status)
+
+    def result(self):
+        """What there is until now."""
+        return self._result(None)
+
+    def _result(self, status):
         return Result(status, *self.output(), time.monotonic() - self._begin)
 
     def kill(self):

@@ -12,12 +12,36 @@ DEATH = (r"rank (\d+) \(pid (\d+), host [^)]*\) died in step \d+ while \S+"
          r"[^;\n]* of stage (\d+); continue with --resume from the last "
          r"checkpoint")
 
+HANG = (r"^fusionllm: (rank [01] waits \S+ s in the checkpoint of step \d+ for "
+        r"rank 2, which .+|rank 2 \(host \S+\) writes for \S+ s its part of the "
+        r"checkpoint of step \d+) \(stopped\)$")
+
 
 class KillTest(harness.ProgramTest):
     def test_a_killed_rank_is_named_and_the_run_can_go_on(self):
         for victim in (2, 0):
             with self.subTest(victim=victim):
                 self.check_kill(victim, f"killed-{victim}", f"one-{victim}")
+
+    def test_a_rank_that_hangs_in_a_checkpoint_is_named(self):
+        job = self.start(harness.TINY, "--output", self.folder / "run", *LONG,
+                         "--set", "checkpoint.every=1",
+                         "--set", "run.long_wait=1 s", ranks=3)
+        job.wait_for(lambda: self.checkpoints("run"), "first checkpoint")
+        victim = job.rank_pids()[2]
+
+        # Most of the time is that of checkpoints; else it is tried again.
+        for _ in range(20):
+            before = len(job.result().sentences())
+            os.kill(victim, signal.SIGSTOP)
+            job.wait_for(lambda: len(job.result().sentences()) > before,
+                         "sentence about the wait")
+            os.kill(victim, signal.SIGCONT)
+            said = job.result().sentences()[before]
+            if "checkpoint" in said:
+                break
+
+        self.assertRegex(said, HANG)
 
     def check_kill(self, victim, killed, uninterrupted):
         job = self.start(harness.TINY, "--output", self.folder / killed, *LONG,

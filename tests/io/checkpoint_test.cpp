@@ -79,7 +79,7 @@ private:
 class CheckpointTest : public testing::Test {
 protected:
     void write(const fs::path& file) const {
-        write_tensors(file, world_.get(), entries_, share_.data);
+        write_tensors(file, {world_.get(), {}}, entries_, share_.data);
     }
 
     mpi::Communicator world_ = mpi::Communicator::world();

@@ -15,9 +15,16 @@ enum class Phase : std::uint8_t {
     forward = 1,   //!< of `micro_batch`
     backward = 2,  //!< of `micro_batch`
     update = 3,
-    checkpoint = 4,
+    checkpoint = 4,  //!< waits for the others in it
     evaluation = 5,
+    writing = 6,    //!< its own part of a checkpoint
+    agreement = 7,  //!< waits for the others before the first step
+    trace = 8,      //!< writes its own
+    end = 9,        //!< waits for the others after the last step
 };
+
+//! Whether it is of something that all ranks come to, in the same order.
+bool is_meeting(Phase phase);
 
 //! Where in the run a rank is; small enough to be stored as one atomic word.
 struct Activity {
@@ -40,6 +47,28 @@ struct RankStatus {
 
     friend bool operator==(const RankStatus&, const RankStatus&) = default;
 };
+
+//! What the system has to say of a process.
+enum class ProcessState {
+    runs,
+    waits_for_disk,  //!< "D": in a call that cannot be interrupted
+    is_stopped,      //!< by a signal or a debugger
+    is_gone,
+};
+
+//! What a rank that has entered is busy with.
+struct RankStay {
+    int rank = 0;
+    Activity activity;
+    std::uint32_t meeting = 0;  //!< how many it has come to
+    double for_s = 0;           //!< since its activity began
+    ProcessState process = ProcessState::runs;
+
+    friend bool operator==(const RankStay&, const RankStay&) = default;
+};
+
+//! Whether a host has all ranks of the run.
+enum class RanksHere { some, all };
 
 //! "rank 3 (pid 123, host h) died in step 12 while F3 of stage 3; continue
 //! with --resume from the last checkpoint"
@@ -72,21 +101,33 @@ public:
     //! This process is about to exit, and that is no death.
     void leave();
 
+    //! Ranks of this host that have entered and not left, ascending. Cheap:
+    //! their processes are taken to run.
+    std::vector<RankStay> find_stays() const;
+    //! The same with a look at each process.
+    std::vector<RankStay> find_stays_and_processes() const;
+    //! True for one caller on this host: that is who says why nothing moves.
+    //! The next time after twice `after_s`, then four times, ...
+    bool claim_notice(double after_s);
+
     //! Ranks of this host whose process is gone without `leave`.
     std::vector<RankStatus> find_dead() const;
     //! True for one caller on this host: that is who reports the death.
     bool claim_report(const RankStatus& dead);
 
     const std::string& host() const { return host_; }
+    RanksHere ranks_here() const { return ranks_here_; }
 
 private:
     struct Slot;
+    std::vector<RankStay> find_stays(ProcessState (*state_of)(int pid)) const;
     struct Unmap {
         std::size_t num_bytes;
         void operator()(Slot* slots) const;
     };
 
     std::string host_;
+    RanksHere ranks_here_;
     int num_slots_ = 0;
     int own_slot_ = 0;
     std::unique_ptr<Slot, Unmap> slots_;

@@ -28,18 +28,26 @@ inline constexpr int requeue_status = 75;
  * - SIGINT: stop; the second one exits at once with status 130.
  * - SIGUSR1: requeue; a SIGTERM that follows does not change that.
  *
+ * Where no signal comes it looks now and then whether this rank has been in a
+ * meeting of all ranks (`is_meeting`), or at its own part of one, for
+ * `long_wait_s`; one rank of the host then prints to stderr why
+ * (`describe_stall`). It only reads the table: no other thread than the main
+ * one may call MPI.
+ *
  * The request may reach some ranks only or earlier than others: the ranks have
  * to agree on it before they act.
  */
 class Watchman {
 public:
     //! Enters this rank into the table; the destructor leaves it.
-    explicit Watchman(RankTable& table);
+    //! \param long_wait_s 0: says nothing of ranks that stand still
+    Watchman(RankTable& table, double long_wait_s);
     ~Watchman();
     Watchman(const Watchman&) = delete;
     Watchman& operator=(const Watchman&) = delete;
 
     StopRequest stop_request() const;
+    void set_long_wait(double long_wait_s);
 
 private:
     class Watch;

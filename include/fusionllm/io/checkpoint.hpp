@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -55,13 +56,26 @@ struct TensorData {
     std::span<const std::byte> bytes;
 };
 
+//! What a rank is at while a group writes a file.
+enum class WritePart {
+    own,    //!< does something itself
+    agree,  //!< waits for the others
+};
+
+//! The ranks that write one file.
+struct WriteGroup {
+    MPI_Comm communicator = MPI_COMM_NULL;
+    //! Called at each change; may be empty.
+    std::function<void(WritePart)> on_part;
+};
+
 /*!
  * Write one group's file: collective over `group`. Every rank gives the same
  * `entries` and, in `mine`, the bytes of those it holds. The file is flushed
  * and fsynced. Throws `Error` (no space, no permission) on every rank.
  */
 void write_tensors(const std::filesystem::path& file,
-                   MPI_Comm group,
+                   const WriteGroup& group,
                    const std::vector<TensorEntry>& entries,
                    const std::vector<TensorData>& mine);
 

@@ -23,6 +23,8 @@ struct CheckpointerSetup {
     std::filesystem::path folder;    //!< ".../checkpoints"
     std::size_t keep = 2;
     OptimizerOptions optimizer;
+    //! Told when this rank writes its part, and when it waits for the others.
+    std::function<void(const Activity&)> on_activity;
 };
 
 /*!
@@ -51,9 +53,11 @@ private:
     void add_buffers();
     void add(const TensorEntry& entry, std::size_t op);
     void throw_if_any(const std::string& problem);
+    void say(Phase phase) const;
 
     Transport& transport_;
     CheckpointerSetup setup_;
+    std::uint32_t step_ = 0;
     std::vector<TensorEntry> entries_;          // of this group, this time
     std::map<std::string, std::string> files_;  // tensor to file, of all
 };

@@ -56,6 +56,20 @@ std::shared_ptr<void> make_compute_scope(int num_threads) {
 }
 
 /*!
+ * What ranks of a host see of each other, from before rank 0 reads the input.
+ * Collective.
+ */
+struct HostWatch {
+    // A host's first rank names the file that they share.
+    explicit HostWatch(const mpi::Communicator& world)
+        : table(world, fmt::format("{}-{}", mpi::host_name(), getpid())),
+          watchman(table, parse_seconds(RunInput().run.long_wait)) {}
+
+    RankTable table;
+    Watchman watchman;
+};
+
+/*!
  * One rank of a run, from the briefing to the last table.
  */
 class TrainRun {
@@ -63,9 +77,11 @@ public:
     TrainRun(const mpi::Communicator& world,
              const Briefing& briefing,
              Existing existing,
-             const std::vector<std::string>& hosts)
+             const std::vector<std::string>& hosts,
+             HostWatch& watch)
         : world_(world),
           briefing_(briefing),
+          watch_(watch),
           existing_(existing),
           input_(parse_run_input(briefing.input, "the resolved input", {})),
           model_(parse_model_source(briefing.model)),
@@ -73,9 +89,8 @@ public:
           devices_(match_devices(input_, job_.topology, hosts)),
           layout_(make_layout(job_, devices_)),
           role_(make_rank_role(job_.plan, devices_, world.rank())),
-          transport_(world, layout_),
-          table_(world, briefing.job_id),
-          watchman_(table_) {
+          transport_(world, layout_) {
+        watch_.watchman.set_long_wait(parse_seconds(input_.run.long_wait));
         if (input_.network.mode == "shaped") {
             shaped_ = std::make_unique<ShapedTransport>(
                 transport_,
@@ -83,7 +98,8 @@ public:
                             briefing.job_id,
                             make_shaped_links(input_, job_, devices_)));
         }
-        table_.set_stage(role_.stage ? static_cast<int>(*role_.stage) : -1);
+        watch_.table.set_stage(role_.stage ? static_cast<int>(*role_.stage)
+                                           : -1);
         if (!briefing.checkpoint.empty()) {
             reader_ = std::make_unique<CheckpointReader>(briefing.checkpoint);
             micro_batches_ = reader_->manifest().micro_batches;
@@ -112,6 +128,7 @@ private:
 
     const mpi::Communicator& world_;
     const Briefing& briefing_;
+    HostWatch& watch_;
     Existing existing_;
     RunInput input_;
     ModelSource model_;
@@ -121,8 +138,6 @@ private:
     RankRole role_;
     MpiTransport transport_;
     std::unique_ptr<ShapedTransport> shaped_;  // over `transport_`, if wanted
-    RankTable table_;
-    Watchman watchman_;
     std::unique_ptr<CheckpointReader> reader_;
     std::unique_ptr<OutputFolder> output_;
     std::unique_ptr<ProgressPrinter> progress_;
@@ -186,9 +201,9 @@ TrainerHooks TrainRun::make_hooks() {
                     : std::nullopt));
         progress_->print(metrics);
     };
-    hooks.stop_requested = [this] { return watchman_.stop_request(); };
+    hooks.stop_requested = [this] { return watch_.watchman.stop_request(); };
     hooks.on_activity = [this](const Activity& activity) {
-        table_.set_activity(activity);
+        watch_.table.set_activity(activity);
     };
     if (!is_waiting()) {
         hooks.save = [this](std::int64_t step,
@@ -378,10 +393,21 @@ int TrainRun::run() {
             layout_.group_of_rank[world_.rank()],
             input_.run.output / "checkpoints",
             static_cast<std::size_t>(input_.train.checkpoint_keep),
-            input_.train.optimizer});
+            input_.train.optimizer,
+            [this](const Activity& activity) {
+                watch_.table.set_activity(activity);
+            }});
     const StopRequest stop = trainer.run();
     print_end(trainer, stop);
     return stop == StopRequest::requeue ? requeue_status : 0;
+}
+
+//! Of what all ranks know.
+int refuse(const mpi::Communicator& world, const std::string& why, int status) {
+    if (world.rank() == root) {
+        std::fprintf(stderr, "fusionllm: %s\n", why.c_str());
+    }
+    return status;
 }
 
 }  // namespace
@@ -391,16 +417,23 @@ int run_train(int& argc, char**& argv, const TrainArguments& arguments) {
     const auto world = mpi::Communicator::world();
     try {
         const auto hosts = all_gather_strings(world, mpi::host_name());
-        const bool is_root = world.rank() == root;
-        const Briefing briefing = exchange_briefing(world, arguments, hosts);
-        if (!briefing.problem.empty()) {
-            if (is_root) {
-                std::fprintf(
-                    stderr, "fusionllm: %s\n", briefing.problem.c_str());
-            }
-            return briefing.status;
+        const auto versions = gather_versions(world);
+        if (const auto problem = find_version_problem(versions);
+            !problem.empty()) {
+            return refuse(world, problem, 2);
         }
-        TrainRun run(world, briefing, arguments.existing, hosts);
+        HostWatch watch(world);
+        const Activity agreement{0, Phase::agreement, 0};
+        if (world.rank() != root) {
+            watch.table.set_activity(agreement);
+        }
+        const Briefing briefing =
+            exchange_briefing(world, arguments, hosts, versions);
+        watch.table.set_activity(agreement);
+        if (!briefing.problem.empty()) {
+            return refuse(world, briefing.problem, briefing.status);
+        }
+        TrainRun run(world, briefing, arguments.existing, hosts, watch);
         return run.run();
     } catch (const InputError& error) {
         fail_together(world, error.what(), 2);

@@ -11,7 +11,6 @@
 
 #include "app/adaptation.hpp"
 #include "app/commands/probe.hpp"
-#include "app/commands/rank_talk.hpp"
 #include "app/json_text.hpp"
 #include "app/model.hpp"
 #include "app/trace_files.hpp"
@@ -271,6 +270,8 @@ Briefing parse_briefing(const std::string& text) {
             texts.at(6)};
 }
 
+}  // namespace
+
 std::vector<ProgramVersions> gather_versions(const mpi::Communicator& world) {
     std::vector<ProgramVersions> versions;
     for (const std::string& text :
@@ -280,7 +281,14 @@ std::vector<ProgramVersions> gather_versions(const mpi::Communicator& world) {
     return versions;
 }
 
-}  // namespace
+std::string find_version_problem(const std::vector<ProgramVersions>& versions) {
+    try {
+        check_versions(versions);
+        return "";
+    } catch (const InputError& error) {
+        return error.what();
+    }
+}
 
 std::vector<DeviceId> match_devices(const RunInput& input,
                                     const Topology& topology,
@@ -329,13 +337,8 @@ std::optional<StageWaits> make_stage_waits(const RunInput& input,
 
 Briefing exchange_briefing(const mpi::Communicator& world,
                            const TrainArguments& arguments,
-                           const std::vector<std::string>& hosts) {
-    const auto versions = gather_versions(world);
-    try {
-        check_versions(versions);
-    } catch (const InputError& error) {
-        return {error.what(), 2, {}, {}, {}, {}, {}};
-    }
+                           const std::vector<std::string>& hosts,
+                           const std::vector<ProgramVersions>& versions) {
     const auto measured = probe_topology(
         world, hosts, [&arguments] { return load_input(arguments); });
     const RankTalk talk(world, versions);

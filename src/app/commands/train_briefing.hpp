@@ -10,6 +10,7 @@
 #include "fusionllm/runtime/stage_waits.hpp"
 
 #include "app/commands/commands.hpp"
+#include "app/commands/rank_talk.hpp"
 #include "app/job.hpp"
 
 namespace fusionllm {
@@ -25,16 +26,23 @@ struct Briefing {
     std::string model;  //!< text form of the `ModelSource`
 };
 
+//! Of each rank; collective.
+std::vector<ProgramVersions> gather_versions(const mpi::Communicator& world);
+
+//! "" if programs of these versions can work together.
+std::string find_version_problem(const std::vector<ProgramVersions>& versions);
+
 /*!
  * Rank 0's briefing, after it has asked the other ranks what they can run.
  * Everything that can be wrong with the input is found, but for the data, which
  * other ranks may read; nothing is written. Collective.
  *
- * \param hosts that of each rank
+ * \param hosts, versions those of each rank
  */
 Briefing exchange_briefing(const mpi::Communicator& world,
                            const TrainArguments& arguments,
-                           const std::vector<std::string>& hosts);
+                           const std::vector<std::string>& hosts,
+                           const std::vector<ProgramVersions>& versions);
 
 //! The device of each rank.
 std::vector<DeviceId> match_devices(const RunInput& input,
