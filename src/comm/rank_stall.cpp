@@ -13,35 +13,32 @@ namespace {
 
 constexpr std::size_t most_named = 8;
 
-bool waits(const RankStay& stay) {
-    return is_meeting(stay.activity.phase) &&
-           stay.activity.phase != Phase::writing;
+bool is_halted(const RankStay& stay) {
+    return stay.process != ProcessState::runs;
 }
 
-//! On its own, where a file may not answer.
 bool writes(const RankStay& stay) {
     return stay.activity.phase == Phase::writing ||
            stay.activity.phase == Phase::trace;
 }
 
-bool is_halted(const RankStay& stay) {
-    return stay.process != ProcessState::runs;
+//! For others, in a meeting.
+bool waits(const RankStay& stay) {
+    return is_meeting(stay.activity.phase) && !writes(stay) && !is_halted(stay);
 }
 
-bool is_running(const RankStay& stay) {
-    return !is_halted(stay);
+//! On its own, where a file may not answer, or unable to go on.
+bool is_stuck(const RankStay& stay) {
+    return writes(stay) || (is_meeting(stay.activity.phase) && is_halted(stay));
 }
 
-/*!
- * Of those that do so for long, the one in the latest meeting, a preferred one
- * if there are several.
- */
+//! Of those that do so for long, the one in the latest meeting; rather one
+//! whose process does not run.
 const RankStay* find_longest(const std::vector<RankStay>& stays,
                              double after_s,
-                             bool (*does)(const RankStay&),
-                             bool (*is_preferred)(const RankStay&)) {
-    const auto place = [&](const RankStay& stay) {
-        return std::pair(stay.meeting, is_preferred(stay));
+                             bool (*does)(const RankStay&)) {
+    const auto place = [](const RankStay& stay) {
+        return std::pair(stay.meeting, is_halted(stay));
     };
     const RankStay* found = nullptr;
     for (const RankStay& stay : stays) {
@@ -54,22 +51,25 @@ const RankStay* find_longest(const std::vector<RankStay>& stays,
 }
 
 /*!
- * Those in the earliest meeting, or at their own part of the waiter's; of
- * these, or of all if there are none, those whose process does not run.
+ * Those that have not come to the waiter's meeting, the last of them; if all
+ * have, those that write in it. Of the last, rather those whose process does
+ * not run: a rank that writes may be in a call that needs all ranks.
  */
 std::vector<RankStay> find_behind(const std::vector<RankStay>& stays,
                                   const RankStay& waiter) {
     const auto first = std::ranges::min(stays, {}, &RankStay::meeting).meeting;
-    std::vector<RankStay> behind;
-    for (const RankStay& stay : stays) {
-        if (stay.meeting == first && (first < waiter.meeting || !waits(stay))) {
-            behind.push_back(stay);
-        }
-    }
+    std::vector<RankStay> last = stays;
+    std::erase_if(last,
+                  [&](const RankStay& stay) { return stay.meeting != first; });
     std::vector<RankStay> halted;
-    std::ranges::copy_if(
-        behind.empty() ? stays : behind, std::back_inserter(halted), is_halted);
-    return halted.empty() ? behind : halted;
+    std::ranges::copy_if(last, std::back_inserter(halted), is_halted);
+    if (!halted.empty()) {
+        return halted;
+    }
+    if (first == waiter.meeting) {
+        std::erase_if(last, [](const RankStay& stay) { return !writes(stay); });
+    }
+    return last;
 }
 
 std::string describe_place(const Activity& activity) {
@@ -118,6 +118,18 @@ std::string describe_work(const Activity& activity) {
     return "is " + describe_place(activity);
 }
 
+//! What a rank does that nobody else of its host waits for.
+std::string describe_stay(const Activity& activity) {
+    if (activity.phase == Phase::trace) {
+        return fmt::format("writes its trace of step {}", activity.step);
+    }
+    if (activity.phase == Phase::writing) {
+        return fmt::format("writes its part of the checkpoint of step {}",
+                           activity.step);
+    }
+    return "is " + describe_place(activity);
+}
+
 std::string name_ranks(const std::vector<RankStay>& stays) {
     std::string names = stays.size() == 1 ? "rank" : "ranks";
     for (std::size_t i = 0; i < std::min(stays.size(), most_named); ++i) {
@@ -152,8 +164,7 @@ std::string describe_stall(const std::vector<RankStay>& stays,
                            double after_s,
                            const std::string& host,
                            RanksHere ranks_here) {
-    if (const RankStay* waiter =
-            find_longest(stays, after_s, waits, is_running)) {
+    if (const RankStay* waiter = find_longest(stays, after_s, waits)) {
         return fmt::format(
             "rank {} waits {} {} for {}",
             waiter->rank,
@@ -161,18 +172,13 @@ std::string describe_stall(const std::vector<RankStay>& stays,
             describe_place(waiter->activity),
             describe_behind(find_behind(stays, *waiter), host, ranks_here));
     }
-    if (const RankStay* writer =
-            find_longest(stays, after_s, writes, is_halted)) {
-        return fmt::format(
-            "rank {} (host {}) writes for {} {}{}",
-            writer->rank,
-            host,
-            format_seconds(writer->for_s),
-            writer->activity.phase == Phase::trace
-                ? fmt::format("its trace of step {}", writer->activity.step)
-                : fmt::format("its part of the checkpoint of step {}",
-                              writer->activity.step),
-            describe_process(writer->process));
+    if (const RankStay* stuck = find_longest(stays, after_s, is_stuck)) {
+        return fmt::format("rank {} (host {}) {} for {}{}",
+                           stuck->rank,
+                           host,
+                           describe_stay(stuck->activity),
+                           format_seconds(stuck->for_s),
+                           describe_process(stuck->process));
     }
     return "";
 }

@@ -61,10 +61,10 @@ TEST(RankStall, is_for_others_where_nobody_of_the_host_is_behind) {
 
 TEST(RankStall, is_of_a_rank_that_writes_when_nobody_here_waits) {
     EXPECT_EQ(describe({{7, writing, 5, 31}}, RanksHere::some),
-              "rank 7 (host h) writes for 31.0 s its part of the checkpoint of "
-              "step 200");
+              "rank 7 (host h) writes its part of the checkpoint of step 200 "
+              "for 31.0 s");
     EXPECT_EQ(describe({{7, {12, Phase::trace, 0}, 5, 31}}, RanksHere::some),
-              "rank 7 (host h) writes for 31.0 s its trace of step 12");
+              "rank 7 (host h) writes its trace of step 12 for 31.0 s");
 }
 
 TEST(RankStall, is_for_a_rank_that_cannot_go_on_where_all_are_in_a_call) {
@@ -74,9 +74,16 @@ TEST(RankStall, is_for_a_rank_that_cannot_go_on_where_all_are_in_a_call) {
     EXPECT_EQ(describe({{3, checkpoint, 5, 31}, stopped}),
               "rank 3 waits 31.0 s in the checkpoint of step 200 for rank 4, "
               "which is in the checkpoint of step 200 (stopped)");
+    // Rank 3 is in a call that needs rank 4, too.
+    EXPECT_EQ(describe({{3, writing, 5, 31}, stopped}),
+              "rank 4 (host h) is in the checkpoint of step 200 for 31.0 s "
+              "(stopped)");
+    EXPECT_EQ(describe({{2, checkpoint, 5, 31}, {3, writing, 5, 31}, stopped}),
+              "rank 2 waits 31.0 s in the checkpoint of step 200 for rank 4, "
+              "which is in the checkpoint of step 200 (stopped)");
     EXPECT_EQ(describe({{3, writing, 5, 31}, stuck}),
-              "rank 4 (host h) writes for 31.0 s its part of the checkpoint of "
-              "step 200 (waits for a disk)");
+              "rank 4 (host h) writes its part of the checkpoint of step 200 "
+              "for 31.0 s (waits for a disk)");
     EXPECT_EQ(describe({{2, checkpoint, 5, 31}, {3, writing, 5, 31}, stuck}),
               "rank 2 waits 31.0 s in the checkpoint of step 200 for rank 4, "
               "which writes its part (waits for a disk)");
