@@ -1,6 +1,8 @@
 #include "app/plan_report.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <set>
 
 #include <fmt/ranges.h>
 
@@ -64,6 +66,35 @@ std::string describe_groups(const Plan& plan, const Network& network) {
             {group.name, fmt::format("{}", group.devices.size()), slowest});
     }
     return format_table({"group", "devices", "slowest link inside"}, rows);
+}
+
+//! The worst first, each line between sites once.
+std::vector<std::string> find_unsure_links(const Timeline& timeline,
+                                           const Network& network) {
+    constexpr double trusted = 0.15;
+    std::set<std::pair<double, std::string>, std::greater<>> found;
+    for (const LinkUse& use : timeline.links) {
+        const double within = network.link(use.from, use.to).within;
+        if (within > trusted) {
+            found.emplace(within, network.name(use.from, use.to));
+        }
+    }
+    std::vector<std::string> texts;
+    for (const auto& [within, name] : found) {
+        texts.push_back(fmt::format("{} within {:.0f}%", name, 100 * within));
+    }
+    return texts;
+}
+
+//! One line, however many there are.
+std::string describe_unsure_links(std::vector<std::string> texts) {
+    constexpr std::size_t most = 3;
+    const std::size_t num = texts.size();
+    texts.resize(std::min(num, most));
+    return fmt::format(
+        "measured badly  {}{}; probe again for a better plan\n",
+        fmt::join(texts, ", "),
+        num > most ? fmt::format(" and {} more", num - most) : "");
 }
 
 std::vector<std::string> part_row(const char* name,
@@ -131,6 +162,7 @@ PlanReport make_plan_report(const RunInput& input,
     report.samples_per_s =
         static_cast<double>(input.train.batch) / step.timeline.makespan_s;
     report.ops_by_bytes = ops_without_row(job.graph, job.workload);
+    report.unsure_links = find_unsure_links(step.timeline, network);
     report.unused = unused_devices(step.plan, job.topology);
     report.fences = report_fences(job, step.plan);
     if (!input.plan.file.empty() && input.compression.options.rule != "none") {
@@ -157,6 +189,9 @@ std::string to_text(const PlanReport& report,
     text += describe_step(report);
     if (!report.note.empty()) {
         text += "note  " + report.note + "\n";
+    }
+    if (!report.unsure_links.empty()) {
+        text += describe_unsure_links(report.unsure_links);
     }
     if (!report.unused.empty()) {
         text += fmt::format("without a stage  {} of {} devices: {}\n",

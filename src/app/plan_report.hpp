@@ -25,6 +25,8 @@ struct PlanReport {
     std::vector<std::string> unused;        //!< devices without a stage
     std::vector<PlannedFence> fences;
     std::string note;  //!< on the fences; may be empty
+    //! That carry messages and were measured badly: "a-b within 31%".
+    std::vector<std::string> unsure_links;
 };
 
 PlanReport make_plan_report(const RunInput& input,

@@ -1,6 +1,7 @@
 #include "app/probe_sites.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include <fmt/core.h>
@@ -53,8 +54,19 @@ double rounded(double number) {
 }
 
 Link worse(const Link& a, const Link& b) {
-    return {std::max(a.latency_s, b.latency_s),
-            std::min(a.bandwidth_bytes_per_s, b.bandwidth_bytes_per_s)};
+    Link link = a.rendezvous_s >= b.rendezvous_s ? a : b;
+    link.latency_s = std::max(a.latency_s, b.latency_s);
+    link.bandwidth_bytes_per_s =
+        std::min(a.bandwidth_bytes_per_s, b.bandwidth_bytes_per_s);
+    link.within = std::max(a.within, b.within);
+    return link;
+}
+
+//! Messages between sites go in pieces for which MPI does not ask.
+Link without_rendezvous(Link link) {
+    link.eager_bytes = 0;
+    link.rendezvous_s = 0;
+    return link;
 }
 
 int site_of(const ProbeSites& sites, int rank) {
@@ -101,7 +113,12 @@ ProbeSites make_probe_sites(const RunInput& input,
 }
 
 Link link_of(const MeasuredLink& link) {
-    return {rounded(link.latency_s), rounded(8 * link.bytes_per_s) / 8};
+    const bool has_step = link.rendezvous_s > 0;
+    return {rounded(link.latency_s),
+            rounded(8 * link.bytes_per_s) / 8,
+            has_step ? static_cast<double>(link.eager_bytes) : 0,
+            has_step ? rounded(link.rendezvous_s) : 0,
+            std::clamp(std::ceil(100 * link.error), 1.0, 100.0) / 100};
 }
 
 std::vector<std::vector<Pair>> make_probe_rounds(const ProbeSites& sites) {
@@ -145,7 +162,7 @@ TopologySpec with_measured_links(const ProbeSites& sites,
             spec.links.push_back(
                 {spec.sites[static_cast<std::size_t>(from)].name,
                  spec.sites[static_cast<std::size_t>(to)].name,
-                 link_of(link)});
+                 without_rendezvous(link_of(link))});
         }
     }
     for (std::size_t i = 0; i < spec.sites.size(); ++i) {
@@ -180,24 +197,8 @@ std::string probed_topology_text(const ProbeSites& sites,
         add_list("device_kinds", spec.kinds);
     }
     add_list("sites", spec.sites);
-    text += "links = [\n";
-    for (const LinkSpec& link : spec.links) {
-        const auto measured =
-            std::ranges::find_if(links, [&](const MeasuredLink& some) {
-                const auto name = [&](int rank) -> const std::string& {
-                    return spec
-                        .sites[static_cast<std::size_t>(site_of(sites, rank))]
-                        .name;
-                };
-                return name(some.from) == link.from && name(some.to) == link.to;
-            });
-        if (measured != links.end()) {
-            text += fmt::format("    # within {:.0f}%\n",
-                                100 * measured->error + 0.5);
-        }
-        text += fmt::format("    {},\n", detail::show_toml(link));
-    }
-    return text + "]\n";
+    add_list("links", spec.links);
+    return text;
 }
 
 }  // namespace fusionllm

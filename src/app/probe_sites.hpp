@@ -38,13 +38,12 @@ std::vector<std::vector<std::pair<int, int>>> make_probe_rounds(
 //! As far as it is to be believed: to three digits.
 Link link_of(const MeasuredLink& link);
 
-//! The sites' topology with the links that were measured. Of
-//! links inside a site the worse direction counts for both.
+//! The sites' topology with the links that were measured. Of links inside a
+//! site the worse direction counts for both; only they have a rendezvous.
 TopologySpec with_measured_links(const ProbeSites& sites,
                                  const std::vector<MeasuredLink>& links);
 
-//! A topology file, which says of each link between sites how far it can be
-//! trusted.
+//! A topology file.
 std::string probed_topology_text(const ProbeSites& sites,
                                  const std::vector<MeasuredLink>& links);
 

@@ -106,6 +106,15 @@ Keys keys_of(const Link& link) {
     Keys keys;
     keys.add_text("bandwidth", write_bits_per_s(link.bandwidth_bytes_per_s));
     keys.add_text("latency", write_seconds(link.latency_s));
+    if (link.rendezvous_s != 0 || link.eager_bytes != 0) {
+        Keys step;
+        step.add_text("above", write_bytes(link.eager_bytes));
+        step.add_text("latency", write_seconds(link.rendezvous_s));
+        keys.add("rendezvous", step.to_table());
+    }
+    if (link.within != 0) {
+        keys.add("within", toml_float(link.within));
+    }
     return keys;
 }
 

@@ -9,6 +9,7 @@
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/units.hpp"
 
+#include "app/link_toml.hpp"
 #include "app/table_reader.hpp"
 
 namespace fusionllm {
@@ -98,15 +99,6 @@ DeviceKind read_kind(const TomlValue& value, const std::string& list) {
     read_efficiency(table, "backward_efficiency", kind.backward_efficiency);
     kind.measured = read_measured(table);
     return kind;
-}
-
-Link read_link(const TableReader& table) {
-    return {table.read_quantity("latency", parse_seconds),
-            table.read_quantity("bandwidth", parse_bytes_per_s)};
-}
-
-Link read_link(const TomlValue& value, const std::string& what) {
-    return read_link(TableReader(value, what, {"bandwidth", "latency"}));
 }
 
 DeviceSpec read_devices(const TomlValue& value, const std::string& what) {
@@ -295,15 +287,14 @@ void TopologyReader::read_sites(const TomlValue& value) {
 
 void TopologyReader::read_links(const TomlValue& value) {
     const std::string name = "'links'" + section_;
+    std::vector<std::string> keys{"between", "from", "to"};
+    keys.insert(keys.end(), link_keys().begin(), link_keys().end());
     for (const TomlValue& item :
          read_list(value,
                    name,
                    "links like {between = [\"lyon\", \"graz\"], bandwidth = "
                    "\"1 Gbit/s\", latency = \"9 ms\"}")) {
-        const TableReader table(
-            item,
-            "a link in " + name,
-            {"between", "from", "to", "bandwidth", "latency"});
+        const TableReader table(item, "a link in " + name, keys);
         const Link link = read_link(table);
         if (!table.has("between")) {
             add_link(table.read_text("from"),

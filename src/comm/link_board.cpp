@@ -221,9 +221,12 @@ void LinkBoard::finish(std::uint32_t position, double now_s) {
     PathState& path = paths_[index];
     BoardEntry& entry = slot(path, path.num_sent);
     const ShapedPath& shape = links_.path(path.from, path.to);
-    entry.due_s =
-        std::max(path.last_due_s,
-                 now_s + shape.latency_s + jitter_of(path, path.num_sent));
+    const double latency_s =
+        static_cast<double>(entry.bytes) > shape.eager_bytes
+            ? shape.latency_s + shape.rendezvous_s
+            : shape.latency_s;
+    entry.due_s = std::max(path.last_due_s,
+                           now_s + latency_s + jitter_of(path, path.num_sent));
     entry.is_sent = 1;
     path.last_due_s = entry.due_s;
     path.sent_bytes += entry.bytes;

@@ -23,6 +23,7 @@ constexpr std::uint32_t result_slot = 33;
 constexpr Channel there{MessageKind::activation, 0};
 constexpr Channel back{MessageKind::gradient, 0};
 constexpr std::size_t smallest_bytes = 8;
+constexpr std::size_t num_ahead = 8;
 constexpr double least_s_per_byte = 1e-15;
 
 Buffer make_zeros(std::size_t num_bytes) {
@@ -90,10 +91,12 @@ private:
         return times_s;
     }
 
-    //! A message that no measurement sends.
+    //! Messages that no measurement sends, one for each receive that waits.
     void end() {
-        Request message = transport_.send(to_, there, make_zeros(1));
-        finish(message);
+        for (std::size_t i = 0; i < num_ahead; ++i) {
+            Request message = transport_.send(to_, there, make_zeros(1));
+            finish(message);
+        }
     }
 
     Transport& transport_;
@@ -102,13 +105,21 @@ private:
     const std::function<double()>& clock_;
 };
 
+//! With receives ahead, as a pipeline has them: what MPI asks for is granted
+//! while other messages come.
 void answer(Transport& transport, int from, const ProbeLimits& limits) {
     const std::size_t most = std::max(limits.largest_bytes, smallest_bytes);
-    while (true) {
-        Request message = transport.receive(from, there, most);
-        finish(message);
-        if (message.take().size() == 1) {
-            return;
+    std::deque<Request> messages;
+    for (std::size_t num_ends = 0; num_ends < num_ahead;) {
+        while (messages.size() + num_ends < num_ahead) {
+            messages.push_back(transport.receive(from, there, most));
+        }
+        finish(messages.front());
+        const std::size_t num_bytes = messages.front().take().size();
+        messages.pop_front();
+        if (num_bytes == 1) {
+            ++num_ends;
+            continue;
         }
         Request reply = transport.send(from, back, make_zeros(smallest_bytes));
         finish(reply);
@@ -154,11 +165,15 @@ double slope_through(double at_zero_s, std::span<const TimedSize> times) {
     return std::max(wxy / wxx, least_s_per_byte);
 }
 
-double model_s(const MeasuredLink& link, double bytes) {
+//! Of a message, without its bytes.
+double delay_s(const MeasuredLink& link, double bytes) {
     const bool has_step =
         link.rendezvous_s > 0 && bytes > static_cast<double>(link.eager_bytes);
-    return link.latency_s + bytes / link.bytes_per_s +
-           (has_step ? link.rendezvous_s : 0);
+    return link.latency_s + (has_step ? link.rendezvous_s : 0);
+}
+
+double model_s(const MeasuredLink& link, double bytes) {
+    return delay_s(link, bytes) + bytes / link.bytes_per_s;
 }
 
 //! By time: short messages matter little, and a line's token bucket lets them
@@ -212,11 +227,11 @@ double median_error(const MeasuredLink& link,
 //! began later could be what a lost packet had held back.
 TimedSize fastest_part(std::span<const double> times_s,
                        double bytes,
-                       double trip_s) {
+                       double delay_s) {
     TimedSize best;
     for (std::size_t i = 3 * times_s.size() / 4; i < times_s.size(); ++i) {
         const TimedSize part{static_cast<double>(i + 1) * bytes,
-                             std::max(times_s[i] - trip_s, 1e-9)};
+                             std::max(times_s[i] - delay_s, 1e-9)};
         if (best.bytes / part.bytes * part.seconds <= best.seconds) {
             best = part;
         }
@@ -228,18 +243,71 @@ double rate_of(const TimedSize& time) {
     return time.bytes / time.seconds;
 }
 
+struct SingleMessages {
+    std::vector<TimedSize> best;  //!< of every size
+    std::vector<TimedSize> all;
+};
+
+//! Of sizes that double, until one takes half of what the largest may, without
+//! what it took to be asked for.
+SingleMessages time_single(const LinkTrial& trial,
+                           const ProbeLimits& limits,
+                           double latency_s) {
+    SingleMessages times;
+    const auto exchange_s = [&](std::size_t bytes) {
+        const double s = std::max(trial.exchange_s(bytes) - latency_s, 1e-9);
+        times.all.push_back({static_cast<double>(bytes), s});
+        return s;
+    };
+    double before_s = std::numeric_limits<double>::infinity();
+    double step_s = 0;
+    for (std::size_t n = 1024; n <= limits.largest_bytes; n *= 2) {
+        double best_s = exchange_s(n);
+        const int more =
+            best_s < limits.largest_s / 10 ? limits.repeats - 1 : 1;
+        for (int i = 0; i < more; ++i) {
+            best_s = std::min(best_s, exchange_s(n));
+        }
+        times.best.push_back({static_cast<double>(n), best_s});
+        const double sent_s = best_s - latency_s;
+        if (sent_s > 2.5 * before_s) {
+            step_s = sent_s - 2 * before_s;
+        } else if (sent_s < before_s) {
+            step_s = 0;  // something held the smaller one up
+        }
+        if (n > 1024 && sent_s - step_s > limits.largest_s / 2) {
+            break;
+        }
+        before_s = sent_s;
+    }
+    return times;
+}
+
+//! The largest size that takes a quarter of what the largest message may.
+double streamed_bytes(const MeasuredLink& link,
+                      std::span<const TimedSize> times,
+                      const ProbeLimits& limits) {
+    double bytes = times.front().bytes;
+    for (const TimedSize& time : times) {
+        if (time.seconds - delay_s(link, time.bytes) < limits.largest_s / 4) {
+            bytes = std::max(bytes, time.bytes);
+        }
+    }
+    return bytes;
+}
+
 //! Until the two fastest agree.
 std::vector<TimedSize> time_streams(const LinkTrial& trial,
                                     const ProbeLimits& limits,
                                     std::size_t bytes,
-                                    double trip_s) {
+                                    double delay_s) {
     constexpr double agreement = 0.03;
     std::vector<TimedSize> streams;
     while (std::cmp_less(streams.size(), limits.most_streams)) {
         streams.push_back(
             fastest_part(trial.stream_s(bytes, limits.num_streamed),
                          static_cast<double>(bytes),
-                         trip_s));
+                         delay_s));
         std::ranges::sort(streams, std::greater<>(), rate_of);
         if (streams.size() > 1 &&
             rate_of(streams[1]) > (1 - agreement) * rate_of(streams[0])) {
@@ -300,35 +368,15 @@ MeasuredLink measure_link(const LinkTrial& trial, const ProbeLimits& limits) {
         trip_s = std::min(trip_s, trial.exchange_s(smallest_bytes));
     }
     const double latency_s = trip_s / 2;
-    std::vector<TimedSize> best;
-    std::vector<TimedSize> all;
-    std::size_t streamed_bytes = 0;
-    const auto exchange_s = [&](std::size_t bytes) {
-        const double s = std::max(trial.exchange_s(bytes) - latency_s, 1e-9);
-        all.push_back({static_cast<double>(bytes), s});
-        return s;
-    };
-    for (std::size_t n = 1024; n <= limits.largest_bytes; n *= 2) {
-        double best_s = exchange_s(n);
-        const int more =
-            best_s < limits.largest_s / 10 ? limits.repeats - 1 : 1;
-        for (int i = 0; i < more; ++i) {
-            best_s = std::min(best_s, exchange_s(n));
-        }
-        best.push_back({static_cast<double>(n), best_s});
-        const double sent_s = best_s - latency_s;
-        if (best.size() < 3 || sent_s < limits.largest_s / 4) {
-            streamed_bytes = n;
-        }
-        // The next one takes about twice as long.
-        if (best.size() > 1 && sent_s > limits.largest_s / 2) {
-            break;
-        }
-    }
-    MeasuredLink link = fit_link(latency_s, best);
-    const auto streams = time_streams(trial, limits, streamed_bytes, trip_s);
+    const SingleMessages single = time_single(trial, limits, latency_s);
+    MeasuredLink link = fit_link(latency_s, single.best);
+    const double bytes = streamed_bytes(link, single.best, limits);
+    const auto streams = time_streams(trial,
+                                      limits,
+                                      static_cast<std::size_t>(bytes),
+                                      latency_s + delay_s(link, bytes));
     link.bytes_per_s = rate_of(streams.front());
-    link.error = median_error(link, all, streams);
+    link.error = median_error(link, single.all, streams);
     return link;
 }
 

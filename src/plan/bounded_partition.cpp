@@ -136,7 +136,8 @@ void BoundedPartition::add_pairs(const PartitionTask& task) {
             const Link forward = network.link(from, to);
             const Link backward = network.link(to, from);
             pairs_[a * max_skip_ + (b - a - 1)] = {
-                forward.latency_s + backward.latency_s,
+                forward,
+                backward,
                 seconds_per_byte(task.sharing,
                                  network,
                                  from,
@@ -233,7 +234,7 @@ void BoundedPartition::fill_exits(std::size_t layer,
                 continue;
             }
             const CutLevel& at = levels_.at(j, index);
-            const double total = tail[j] + link.latency_s +
+            const double total = tail[j] + link.latency_s(at) +
                                  at.forward_bytes * link.forward_s_per_byte +
                                  at.backward_bytes * link.backward_s_per_byte +
                                  codec_s(kind, kinds_[kind_[to]], at) +

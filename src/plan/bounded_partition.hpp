@@ -86,9 +86,15 @@ private:
         double s_per_flop = 0;
     };
     struct Pair {
-        double latency_s = 0;  // both directions
+        Link forward;
+        Link backward;
         double forward_s_per_byte = 0;
         double backward_s_per_byte = 0;
+        //! In both directions.
+        double latency_s(const CutLevel& level) const {
+            return fusionllm::latency_s(forward, level.forward_bytes) +
+                   fusionllm::latency_s(backward, level.backward_bytes);
+        }
     };
     //! One table of the dynamic program, by [device * P + position].
     struct Table {

@@ -132,8 +132,9 @@ TargetSearch::Seconds TargetSearch::transfer(const Boundary& boundary,
     const CutCost& cut = model_.cut(boundary.cut);
     const auto seconds = [&](const Link& link, double bytes) {
         const double busy_s = bytes / link.bandwidth_bytes_per_s;
-        return task_.link_time == LinkTime::whole ? link.latency_s + busy_s
-                                                  : busy_s;
+        return task_.link_time == LinkTime::whole
+                   ? latency_s(link, bytes) + busy_s
+                   : busy_s;
     };
     return {seconds(boundary.forward,
                     cut.forward_bytes - option.saved.forward_bytes),

@@ -118,7 +118,9 @@ ShapedLinks make_shaped_links(const Network& network,
             const Link link = network.link(from, to);
             ShapedPath path{link.latency_s * options.time_scale,
                             link.bandwidth_bytes_per_s / options.time_scale,
-                            {}};
+                            {},
+                            link.rendezvous_s * options.time_scale,
+                            link.eager_bytes};
             for (const LineId line : network.lines(from, to)) {
                 path.lines.push_back(line.get());
             }

@@ -36,6 +36,7 @@ struct LinkState {
     double rate_bytes_per_s = 0;  // 0: not known yet
     double since_s = 0;           // left_bytes is of this time
     std::uint64_t forecast = 0;   // `order` of the event that is expected
+    double in_s = 0;              // of the last one that was sent
     // Sent and not yet in; they come in as they were sent.
     std::deque<std::pair<Message, Transfer>> travelling;
 };
@@ -144,15 +145,17 @@ private:
         const Link& alone = links_.links[link].link;
         double& free_s = states_[link].free_s;
         const double begin_s = std::max(free_s, now_s_);
-        free_s =
-            begin_s + record_.bytes_of(message) / alone.bandwidth_bytes_per_s;
+        const double bytes = record_.bytes_of(message);
+        free_s = begin_s + bytes / alone.bandwidth_bytes_per_s;
         push_arrival(
-            message, {begin_s, free_s, free_s + alone.latency_s}, link);
+            message, {begin_s, free_s, free_s + latency_s(alone, bytes)}, link);
     }
 
     void push_arrival(const Message& message,
-                      const Transfer& transfer,
+                      Transfer transfer,
                       std::size_t link) {
+        double& in_s = states_[link].in_s;
+        in_s = transfer.end_s = std::max(in_s, transfer.end_s);
         states_[link].travelling.emplace_back(message, transfer);
         push(Event::Kind::message_is_in, link, transfer.end_s);
     }
@@ -183,10 +186,12 @@ private:
         LinkState& state = states_[link];
         const Message message = state.queue.front();
         state.queue.pop_front();
-        push_arrival(
-            message,
-            {state.begin_s, now_s_, now_s_ + links_.links[link].link.latency_s},
-            link);
+        push_arrival(message,
+                     {state.begin_s,
+                      now_s_,
+                      now_s_ + latency_s(links_.links[link].link,
+                                         record_.bytes_of(message))},
+                     link);
         if (!state.queue.empty()) {
             start_transfer(link);
             return;

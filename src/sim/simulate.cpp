@@ -31,7 +31,10 @@ std::size_t count_micro_batches(const Schedule& schedule) {
 class IndependentRun {
 public:
     IndependentRun(const StepLinks& links, StepRecord& record)
-        : links_(links), record_(record), free_s_(links.links.size(), 0) {}
+        : links_(links),
+          record_(record),
+          free_s_(links.links.size(), 0),
+          in_s_(free_s_) {}
 
     void run() {
         run_by_stages(record_.num_stages(),
@@ -65,18 +68,19 @@ private:
             record_.receive(message, {given_s, given_s, given_s});
             return;
         }
-        const auto& [latency_s, bandwidth_bytes_per_s] =
-            links_.links[link].link;
+        const Link& alone = links_.links[link].link;
+        const double bytes = record_.bytes_of(message);
         const double begin_s = std::max(free_s_[link], given_s);
-        free_s_[link] =
-            begin_s + record_.bytes_of(message) / bandwidth_bytes_per_s;
-        record_.receive(message,
-                        {begin_s, free_s_[link], free_s_[link] + latency_s});
+        free_s_[link] = begin_s + bytes / alone.bandwidth_bytes_per_s;
+        in_s_[link] =
+            std::max(in_s_[link], free_s_[link] + latency_s(alone, bytes));
+        record_.receive(message, {begin_s, free_s_[link], in_s_[link]});
     }
 
     const StepLinks& links_;
     StepRecord& record_;
     std::vector<double> free_s_;  // by link
+    std::vector<double> in_s_;    // by link, of the last one: none overtakes
 };
 
 double run_step(const Schedule& schedule,

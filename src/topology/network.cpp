@@ -168,7 +168,7 @@ std::string Network::name(DeviceId from, DeviceId to) const {
 }
 
 double transfer_s(const Link& link, double bytes) {
-    return link.latency_s + bytes / link.bandwidth_bytes_per_s;
+    return latency_s(link, bytes) + bytes / link.bandwidth_bytes_per_s;
 }
 
 }  // namespace fusionllm

@@ -44,6 +44,17 @@ void check_link(const Link& link, const std::string& what) {
                        "{} has the latency {} s; it must be at least 0",
                        what,
                        link.latency_s);
+    FUSIONLLM_VALIDATE(
+        is_amount(link.eager_bytes) && is_amount(link.rendezvous_s),
+        "{} has a rendezvous above {} B of {} s; both must be at least 0",
+        what,
+        link.eager_bytes,
+        link.rendezvous_s);
+    FUSIONLLM_VALIDATE(link.within >= 0 && link.within <= 1,
+                       "{} was measured within {}; that is a share from 0 to "
+                       "1, such as 0.03",
+                       what,
+                       link.within);
 }
 
 bool is_efficiency(double number) {

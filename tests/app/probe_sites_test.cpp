@@ -18,7 +18,7 @@ MeasuredLink measured(int from, int to, double latency_s, double bytes_per_s) {
     link.to = to;
     link.latency_s = latency_s;
     link.bytes_per_s = bytes_per_s;
-    link.error = 0.02;
+    link.error = 0.0192;
     return link;
 }
 
@@ -66,18 +66,24 @@ TEST(ProbeSites, put_what_was_measured_in_place_of_what_was_given) {
                                  {"lyon-1", "osaka-0", {2, 2}}};
     const ProbeSites sites = make_probe_sites(input, {"l1", "l2", "o"});
 
-    const TopologySpec spec =
-        with_measured_links(sites,
-                            {measured(0, 1, 2e-5, 4e9),
-                             measured(1, 0, 3e-5, 5e9),
-                             measured(0, 2, 0.02512345, 1e6),
-                             measured(2, 0, 0.026, 2e6)});
+    std::vector<MeasuredLink> links{measured(0, 1, 2e-5, 4e9),
+                                    measured(1, 0, 3e-5, 5e9),
+                                    measured(0, 2, 0.02512345, 1e6),
+                                    measured(2, 0, 0.026, 2e6)};
+    for (const std::size_t asks : {0, 2}) {
+        links[asks].eager_bytes = 4096;
+        links[asks].rendezvous_s = 4e-5;
+    }
+    links[1].error = 0.3;
 
-    EXPECT_EQ(spec.links,
-              (std::vector<LinkSpec>{{"lyon-1", "osaka-0", {2, 2}},
-                                     {"lyon", "osaka", {0.0251, 1e6}},
-                                     {"osaka", "lyon", {0.026, 2e6}}}));
-    EXPECT_EQ(spec.sites[0].link, (Link{3e-5, 4e9}));
+    const TopologySpec spec = with_measured_links(sites, links);
+
+    EXPECT_EQ(
+        spec.links,
+        (std::vector<LinkSpec>{{"lyon-1", "osaka-0", {2, 2}},
+                               {"lyon", "osaka", {0.0251, 1e6, 0, 0, 0.02}},
+                               {"osaka", "lyon", {0.026, 2e6, 0, 0, 0.02}}}));
+    EXPECT_EQ(spec.sites[0].link, (Link{3e-5, 4e9, 4096, 4e-5, 0.3}));
     EXPECT_EQ(spec.sites[0].uplink_bytes_per_s, 1e6);
 }
 
@@ -94,7 +100,10 @@ TEST(ProbeSites, write_a_topology_file_that_says_how_far_to_trust_it) {
     write_file(folder.path() / "topology.toml", text);
     EXPECT_EQ(load_topology_spec(folder.path() / "topology.toml"),
               with_measured_links(sites, links));
-    EXPECT_NE(text.find("# within 2%\n"), std::string::npos) << text;
+    EXPECT_NE(text.find(R"(bandwidth = "16 Mbit/s", latency = "26 ms", )"
+                        "within = 0.02}"),
+              std::string::npos)
+        << text;
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ sites = [
 links = [
     {between = ["lyon", "graz"], bandwidth = "100 Mbit/s", latency = "9 ms"},
     {from = "lyon", to = "osaka", bandwidth = "8 Mbit/s", latency = "0.1 s"},
-    {between = ["graz-0", "graz-1"], bandwidth = "1 GB/s", latency = "1 us"},
+    {between = ["graz-0", "graz-1"], bandwidth = "1 GB/s", latency = "1 us",
+     rendezvous = {above = "64 KiB", latency = "2 us"}, within = 0.03},
 ]
 default_link = {bandwidth = "20 Mbit/s", latency = "200 ms"}
 )";
@@ -98,12 +99,13 @@ TEST(TopologyToml, takes_sites_with_devices_and_links) {
     EXPECT_EQ(spec.sites[0].uplink_bytes_per_s, 125e6);
     EXPECT_EQ(spec.sites[0].downlink_bytes_per_s, 250e6);
     EXPECT_EQ(spec.sites[1].link, default_site_link);
+    const Link asked{1e-6, 1e9, 65536, 2e-6, 0.03};
     EXPECT_EQ(spec.links,
               (std::vector<LinkSpec>{{"lyon", "graz", {9e-3, 12.5e6}},
                                      {"graz", "lyon", {9e-3, 12.5e6}},
                                      {"lyon", "osaka", {0.1, 1e6}},
-                                     {"graz-0", "graz-1", {1e-6, 1e9}},
-                                     {"graz-1", "graz-0", {1e-6, 1e9}}}));
+                                     {"graz-0", "graz-1", asked},
+                                     {"graz-1", "graz-0", asked}}));
     EXPECT_EQ(spec.default_link, (Link{0.2, 2.5e6}));
     EXPECT_EQ(make_topology(spec).devices.size(), 8u);
 }
@@ -121,7 +123,8 @@ TEST(TopologyToml, round_trips_numbers_that_no_one_would_write) {
     spec.kinds[0].measured[0] = {"a \"quoted\\\" op", 1.0 / 3.0, 5e-324};
     spec.kinds[0].forward_efficiency[9] = 1.0 / 7.0;
     spec.kinds[0].flops_per_s = 1e11 / 3.0;
-    spec.links[0].link = {1.0 / 3.0e5, 1e9 / 7.0};
+    spec.links[0].link = {
+        1.0 / 3.0e5, 1e9 / 7.0, 1e5 / 3.0, 1.0 / 7.0, 2.0 / 3.0};
     spec.sites[0].uplink_bytes_per_s = 1e8 / 3.0;
 
     EXPECT_EQ(parse_run_input(to_toml(input), "/elsewhere/y.toml", {}), input);
@@ -192,6 +195,8 @@ TEST(TopologyToml, says_what_is_wrong_and_where) {
         "device_kinds = [{name = 't4', fp32 = '8 Tflop/s'}]\n";
     const std::string sites =
         "sites = [{name = 'a', ranks = 1}, {name = 'b', ranks = 1}]\n";
+    const std::string link =
+        "default_link = {bandwidth = '1 MB/s', latency = '1 s', ";
     const struct {
         std::string topology, expected;
     } cases[] = {
@@ -232,6 +237,15 @@ TEST(TopologyToml, says_what_is_wrong_and_where) {
         {sites + "links = [{from = 'a', bandwidth = '1 MB/s', latency = '1 "
                  "s'}]",
          ":5: a link in 'links' in [topology] needs 'to'"},
+        {sites + link + "rendezvous = {above = '64 KiB'}}",
+         ":5: 'rendezvous' of 'default_link' in [topology] needs 'latency'"},
+        {sites + link + "rendezvous = '64 KiB'}",
+         ":5: 'rendezvous' of 'default_link' in [topology] must be a table"},
+        {sites + link + "withn = 0.1}", "did you mean 'within'?"},
+        {sites + link + "within = '3%'}",
+         ":5: 'within' of 'default_link' in [topology] must be a number"},
+        {sites + link + "within = 3}",
+         ":5: the default link was measured within 3; that is a share"},
         {sites + "default_link = {bandwidth = '0 MB/s', latency = '1 s'}",
          ":5: the default link has the bandwidth 0 B/s"},
         {sites + "[topology.matrix]\nsites = ['a', 'b']\nbandwidth = [['', '1 "

@@ -80,6 +80,26 @@ TEST(ShapedTransport, delays_by_bytes_and_then_by_latency) {
     EXPECT_EQ(receive.take().size(), 200u);
 }
 
+TEST(ShapedTransport, asks_for_long_messages_and_lets_none_overtake) {
+    ShapedLinks links = make_links(2, 0.05, 1000);
+    links.paths[1].eager_bytes = 100;
+    links.paths[1].rendezvous_s = 0.3;
+    Testbed bed(links);
+    Request first = bed.receive(0, 1, forward);
+    Request second = bed.receive(0, 1, backward);
+    Request a = bed.send(0, 1, forward, 200);
+    Request b = bed.send(0, 1, backward, 100);
+
+    bed.expect_done_at(a, 0.2);
+    bed.expect_done_at(b, 0.3);
+    bed.expect_done_at(first, 0.55);
+    EXPECT_TRUE(second.test());
+    Request third = bed.receive(0, 1, forward);
+    Request c = bed.send(0, 1, forward, 100);
+    bed.expect_done_at(third, 0.550001 + 0.15);
+    EXPECT_TRUE(c.test());
+}
+
 TEST(ShapedTransport, sends_one_message_after_another_on_a_path) {
     Testbed bed(make_links(2, 0.05, 1000));
     Request a = bed.send(0, 1, forward, 100);

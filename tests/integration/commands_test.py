@@ -18,6 +18,18 @@ class CommandsTest(harness.ProgramTest):
                          [{"name": "local", "devices": [0, 1, 2]}])
         self.assertEqual(plan["stages"][-1]["send_bytes"], 0)
 
+    def test_plan_names_links_that_were_measured_badly(self):
+        for within, line in (("0.15", ""), ("0.31", "site0-site1 within 31%")):
+            plan = self.run_program(
+                "plan", harness.TINY, "--set", "plan.partition=equal_ops",
+                "--set", "topology.sites=[{name = 'site0', ranks = 1}, "
+                "{name = 'site1', ranks = 1}]",
+                "--set", "topology.default_link={bandwidth = '1 Gbit/s', "
+                f"latency = '1 ms', within = {within}}}").stdout
+
+            self.assertEqual("measured badly" in plan, bool(line), plan)
+            self.assertIn(line, plan)
+
     def test_validate_tells_what_the_input_is(self):
         result = self.run_program("validate", harness.TINY)
 

@@ -70,6 +70,12 @@ CostModel make_model_without_update(std::mt19937& random, CaseShape shape) {
     for (DeviceKind& kind : topology.kinds) {
         kind.update_bytes_per_s = infinity;
     }
+    if (shape.num_ops % 2 == 0) {
+        for (Link& link : topology.site_links) {
+            link.eager_bytes = 1e4;
+            link.rendezvous_s = 0.5;
+        }
+    }
     return {graph, workload, topology, 8};
 }
 

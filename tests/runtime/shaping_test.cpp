@@ -16,7 +16,7 @@ Network make_network() {
     lyon.uplink_bytes_per_s = 5e5;
     Topology topology = make_topology({lyon, {"osaka", 1}});
     for (Link& link : topology.site_links) {
-        link = {0.1, 1e6};
+        link = {0.1, 1e6, 65536, 0.2};
     }
     return Network(topology);
 }
@@ -50,6 +50,8 @@ TEST(Shaping, slows_everything_alike) {
 
     EXPECT_EQ(links.path(0, 1).latency_s, 0.4);
     EXPECT_EQ(links.path(0, 1).bytes_per_s, 2.5e5);
+    EXPECT_EQ(links.path(0, 1).eager_bytes, 65536);
+    EXPECT_EQ(links.path(0, 1).rendezvous_s, 0.8);
     EXPECT_EQ(links.jitter_s, 0.04);
     ASSERT_EQ(links.changes.size(), 2u);
     EXPECT_EQ(links.changes.front().begin_s, 8);

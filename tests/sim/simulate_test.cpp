@@ -158,19 +158,36 @@ private:
         const Link link = network_.link(crossing.from, crossing.to);
         return from_s + crossing.bytes_of(m) / link.bandwidth_bytes_per_s;
     }
+    //! When that message is in: nobody overtakes.
+    double in_s(std::size_t s, Action action) const {
+        const bool is_forward = action.kind == ActionKind::forward;
+        const auto m = action.microbatch.get();
+        const Crossing& crossing =
+            is_forward ? step_.costs.forward[s] : step_.costs.backward[s - 1];
+        const double at_s = sent_s(s, action) +
+                            latency_s(network_.link(crossing.from, crossing.to),
+                                      crossing.bytes_of(m));
+        return m == 0 ? at_s
+                      : std::max(at_s,
+                                 in_s(s, {action.kind, MicrobatchId(m - 1)}));
+    }
     double arrival_s(const Crossing& gradient) const {
         const std::size_t s = gradient.from.get();
-        const Action last = schedule_.actions[s].back();
+        Action last = schedule_.actions[s].back();
         double from_s = end_of(s, last);
-        if (gradient.to.get() + 1 == s) {
-            from_s = std::max(from_s, sent_s(s, last));
-        } else if (gradient.to.get() == s + 1) {
+        double least_s = 0;
+        if (gradient.to.get() == s + 1) {
             const auto m = static_cast<std::uint32_t>(step_.micro_batches - 1);
-            from_s = std::max(
-                from_s, sent_s(s, {ActionKind::forward, MicrobatchId(m)}));
+            last = {ActionKind::forward, MicrobatchId(m)};
         }
-        return from_s + transfer_s(network_.link(gradient.from, gradient.to),
-                                   gradient.bytes_of(0));
+        if (gradient.to.get() == s + 1 || gradient.to.get() + 1 == s) {
+            from_s = std::max(from_s, sent_s(s, last));
+            least_s = in_s(s, last);
+        }
+        return std::max(
+            least_s,
+            from_s + transfer_s(network_.link(gradient.from, gradient.to),
+                                gradient.bytes_of(0)));
     }
     double input_s(std::size_t s, Action action) const {
         const bool is_forward = action.kind == ActionKind::forward;
@@ -179,11 +196,7 @@ private:
                        ? 0
                        : end_of(s, {ActionKind::forward, action.microbatch});
         }
-        const std::size_t sender = is_forward ? s - 1 : s + 1;
-        const Crossing& crossing =
-            is_forward ? step_.costs.forward[s - 1] : step_.costs.backward[s];
-        return sent_s(sender, action) +
-               network_.link(crossing.from, crossing.to).latency_s;
+        return in_s(is_forward ? s - 1 : s + 1, action);
     }
     bool sweep() {
         bool has_moved = false;
@@ -230,6 +243,14 @@ void add_parameter_gradients(StepCase& step, std::mt19937& random) {
     }
 }
 
+//! For about half of the messages.
+void add_rendezvous(StepCase& step) {
+    for (Link& link : step.topology.site_links) {
+        link.eager_bytes = 0.5;
+        link.rendezvous_s = 0.4;
+    }
+}
+
 TEST(SimulateTest, agrees_with_a_naive_simulator_on_random_steps) {
     std::mt19937 random(2);
     for (int repeat = 0; repeat < 400; ++repeat) {
@@ -239,6 +260,9 @@ TEST(SimulateTest, agrees_with_a_naive_simulator_on_random_steps) {
         vary_bytes(step, random);
         if (repeat % 2 == 0) {
             add_parameter_gradients(step, random);
+        }
+        if (repeat % 3 == 0) {
+            add_rendezvous(step);
         }
         const Schedule schedule =
             repeat % 4 == 3
@@ -260,6 +284,9 @@ TEST(SimulateTest, a_line_too_wide_to_matter_changes_no_bit) {
         StepCase step = make_random_case(random, num_stages, m);
         vary_bytes(step, random);
         add_parameter_gradients(step, random);
+        if (repeat % 3 == 0) {
+            add_rendezvous(step);
+        }
         const Schedule schedule =
             make_1f1b(make_random_depths(random, num_stages), m);
         const Timeline alone = simulate(schedule, step.costs, step.network());
@@ -357,6 +384,21 @@ TEST(SimulateTest, a_link_is_free_after_the_last_byte_and_latency_passes_then) {
     EXPECT_EQ(timeline.links,
               (std::vector<LinkUse>{{DeviceId(0), DeviceId(1), 200, 20},
                                     {DeviceId(1), DeviceId(0), 0, 0}}));
+}
+
+TEST(SimulateTest, what_is_asked_for_comes_later_and_keeps_others_back) {
+    StepCase step(2, 2);
+    step.costs.forward[0].bytes = {100, 10};
+    step.link(0, 1) = {7, 10, 50, 5};
+
+    const Timeline timeline =
+        simulate(make_forward_only(2, 2), step.costs, step.network());
+
+    EXPECT_EQ(spans_of(timeline, Span::Kind::send_activation),
+              (std::vector<Span>{
+                  {Span::Kind::send_activation, 0, 0, 0, 22, 10},
+                  {Span::Kind::send_activation, 0, 1, 10, 22, 11},
+              }));
 }
 
 /*!

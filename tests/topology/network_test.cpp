@@ -146,6 +146,14 @@ TEST(NetworkTest, a_transfer_takes_latency_and_bytes_over_bandwidth) {
     EXPECT_DOUBLE_EQ(transfer_s({0.02, 1e6}, 0), 0.02);
 }
 
+TEST(NetworkTest, a_message_that_is_asked_for_takes_longer) {
+    const Link link{0.02, 1e6, 65536, 0.04};
+
+    EXPECT_DOUBLE_EQ(transfer_s(link, 65536), 0.02 + 0.065536);
+    EXPECT_DOUBLE_EQ(transfer_s(link, 65537), 0.02 + 0.065537 + 0.04);
+    EXPECT_DOUBLE_EQ(latency_s(link, 1e6), 0.06);
+}
+
 TEST(NetworkTest, a_topology_that_does_not_fit_together_is_refused) {
     Topology no_links = make_three_sites();
     no_links.site_links.pop_back();

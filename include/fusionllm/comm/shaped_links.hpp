@@ -16,6 +16,9 @@ struct ShapedPath {
     double latency_s = 0;
     double bytes_per_s = 0;          //!< alone on it; infinite: no limit
     std::vector<std::size_t> lines;  //!< that it crosses, of `ShapedLinks`
+    //! Messages of more than `eager_bytes` come later by this.
+    double rendezvous_s = 0;
+    double eager_bytes = 0;
 
     friend bool operator==(const ShapedPath&, const ShapedPath&) = default;
 };

@@ -93,6 +93,13 @@ private:
     std::unordered_map<std::uint64_t, Link> own_links_;  // by `key`
 };
 
+//! From the last byte sent to the last one received of a message: latency, and
+//! what asking for it takes. Others may be sent in this time.
+inline double latency_s(const Link& link, double bytes) {
+    return bytes > link.eager_bytes ? link.latency_s + link.rendezvous_s
+                                    : link.latency_s;
+}
+
 /*!
  * Seconds from the first byte sent to the last one received, alone on the link:
  * latency + bytes / bandwidth.

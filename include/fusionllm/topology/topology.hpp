@@ -24,10 +24,19 @@ struct Device {
     friend bool operator==(const Device&, const Device&) = default;
 };
 
-//! One direction between two devices: transfer = latency + bytes / bandwidth.
+/*!
+ * One direction between two devices: transfer = latency + bytes / bandwidth,
+ * and for messages above `eager_bytes` + `rendezvous_s`, where MPI asks before
+ * it sends them.
+ */
 struct Link {
     double latency_s = 0;
     double bandwidth_bytes_per_s = std::numeric_limits<double>::infinity();
+    double eager_bytes = 0;
+    double rendezvous_s = 0;
+    //! Half of what was measured was as near to this as this share of it; 0 =
+    //! not known.
+    double within = 0;
 
     friend bool operator==(const Link&, const Link&) = default;
 };
