@@ -24,6 +24,7 @@ constexpr Channel there{MessageKind::activation, 0};
 constexpr Channel back{MessageKind::gradient, 0};
 constexpr std::size_t smallest_bytes = 8;
 constexpr std::size_t num_ahead = 8;
+constexpr std::size_t most_eager_bytes = std::size_t{256} << 10;
 constexpr double least_s_per_byte = 1e-15;
 
 Buffer make_zeros(std::size_t num_bytes) {
@@ -351,9 +352,10 @@ MeasuredLink fit_link(double latency_s, const std::vector<TimedSize>& times) {
     for (std::size_t num = 1; num + 2 <= times.size(); ++num) {
         const MeasuredLink link = fit(num);
         // A step has to be worth its parameter, and its name: to be asked
-        // takes a round trip.
+        // takes a round trip, and no library sends much without.
         if (link.rendezvous_s > latency_s &&
             link.rendezvous_s > 0.15 * times[num].seconds &&
+            link.eager_bytes <= most_eager_bytes && link.error < 0.1 &&
             link.error < 0.7 * best.error) {
             best = link;
         }

@@ -61,6 +61,17 @@ TEST(Probe, finds_where_a_library_begins_to_ask_first) {
     EXPECT_NEAR(link.bytes_per_s, 1e7, 10);
 }
 
+TEST(Probe, takes_no_disturbance_for_a_rendezvous) {
+    auto late = times_of(1e-5, 5e9, 524288, 1e-3);
+    EXPECT_EQ(fit_link(1e-5, late).rendezvous_s, 0);
+
+    auto noisy = times_of(1e-5, 5e9, 65536, 1e-4);
+    for (std::size_t i = 0; i < noisy.size(); ++i) {
+        noisy[i].seconds *= i % 2 == 0 ? 1.3 : 0.7;
+    }
+    EXPECT_EQ(fit_link(1e-5, noisy).rendezvous_s, 0);
+}
+
 TEST(Probe, says_how_far_single_messages_are_from_the_line) {
     auto times = times_of(1e-3, 1e7, 1e9, 0);
     for (std::size_t i = 0; i < times.size(); ++i) {
