@@ -32,6 +32,10 @@ void visit_compression(Input& input, Visitor& visitor) {
                 options.max_error,
                 at_least_zero,
                 "Largest relative error of a value; 0 = no limit.");
+    visitor.key("error_price",
+                options.error_price,
+                at_least_zero,
+                "What plans pay for a relative error, in shares of a step.");
     visitor.key("adapt",
                 options.adapt,
                 Choices{{"off", "on", "replay"}},

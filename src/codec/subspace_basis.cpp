@@ -16,6 +16,8 @@ namespace {
 
 constexpr int cold_iterations = 4;
 constexpr int warm_iterations = 2;
+// Where an iteration takes seconds; the next basis goes on from there.
+constexpr int warm_iterations_of_many = 1;
 // Vectors beyond those kept, for which those kept would otherwise be mixed up
 // with the next ones; where choosing among them is not too long.
 constexpr std::uint64_t more_vectors = 8;
@@ -220,11 +222,12 @@ BasisBits find_basis(std::span<const float> x,
         const std::uint64_t num_vectors =
             std::min(shape.columns, is_choosing ? kept + more_vectors : kept);
         Gram gram(execution, x, shape, num_vectors);
+        // Random ones, or a basis: independent enough for the first product.
         Vectors vectors =
             make_start(previous, shape.columns, kept, num_vectors);
-        detail::orthonormalise(vectors, num_vectors);
-        const int iterations =
-            previous.empty() ? cold_iterations : warm_iterations;
+        const int iterations = previous.empty() ? cold_iterations
+                               : is_choosing    ? warm_iterations
+                                                : warm_iterations_of_many;
         for (int i = 0; i < iterations; ++i) {
             Vectors product = gram.multiply(vectors);
             if (!std::ranges::all_of(

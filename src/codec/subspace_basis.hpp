@@ -23,6 +23,8 @@ enum class WholeSpace { unit_vectors, components };
  * Orthogonal iteration on X^T X (Golub and Van Loan, Matrix Computations, 8.2)
  * with 8 vectors more than are kept, then Rayleigh and Ritz; from random
  * vectors or from `previous`: 4 or 2 times 4 rows columns (kept + 8) flops.
+ * Of more than 248 vectors without the 8 and the last part, from `previous`
+ * once.
  * All columns kept: the unit vectors, if `whole` says so. If X^T X is not
  * finite: `previous` or the unit vectors, so that what is wrong with X shows in
  * its coefficients alone.

@@ -214,8 +214,8 @@ void BoundedPartition::fill_exits(std::size_t layer,
     const double forward_bound = std::min(bounds.forward_s, bounds.total_s);
     const double backward_bound = std::min(bounds.backward_s, bounds.total_s);
     // Of a step that is about as long as its bounds.
-    const double error_s =
-        FenceRule::error_price * micro_batches_ *
+    const double step_s =
+        micro_batches_ *
         (is_interleaved_ ? bounds.total_s : forward_bound + backward_bound);
     const std::size_t last = std::min(num_devices(), device + 1 + max_skip_);
     for (std::size_t to = device + 1; to < last; ++to) {
@@ -238,7 +238,7 @@ void BoundedPartition::fill_exits(std::size_t layer,
                                  at.forward_bytes * link.forward_s_per_byte +
                                  at.backward_bytes * link.backward_s_per_byte +
                                  codec_s(kind, kinds_[kind_[to]], at) +
-                                 (at.error > 0 ? at.error * error_s : 0);
+                                 (at.price > 0 ? at.price * step_s : 0);
             if (total < exit_s_[j]) {
                 exit_s_[j] = total;
                 level_of[j] = static_cast<std::uint8_t>(index);

@@ -42,17 +42,16 @@ std::vector<CutLevel> thin_out(const std::vector<CutLevel>& levels) {
     return some;
 }
 
-//! \param price of an error of 1
 std::vector<CutLevel> make_levels(const CutCost& dense,
                                   std::span<const CutOption> options,
-                                  double price) {
+                                  double error_price) {
     std::vector<CutLevel> levels;
     for (const CutOption& option : options) {
         const CutLevel level{dense.forward_bytes - option.saved.forward_bytes,
                              dense.backward_bytes - option.saved.backward_bytes,
                              sum(option.sender),
                              sum(option.receiver),
-                             price * option.error};
+                             error_price * option.error};
         if (levels.empty() ||
             (level.forward_bytes <= levels.back().forward_bytes &&
              level.backward_bytes <= levels.back().backward_bytes)) {
@@ -68,13 +67,13 @@ CutLevels::CutLevels(const CostModel& model,
                      const std::vector<std::size_t>& positions,
                      const FenceRule* rule) {
     const CutOption dense;
-    const double price = rule != nullptr && rule->has_target() ? 1 : 0;
+    const double error_price = rule == nullptr ? 0 : rule->error_price();
     std::vector<std::vector<CutLevel>> cuts;
     for (const std::size_t position : positions) {
         cuts.push_back(make_levels(
             model.cut(position),
             rule == nullptr ? std::span(&dense, 1) : rule->options_at(position),
-            price));
+            error_price));
         size_ = std::max(size_, cuts.back().size());
     }
     for (std::vector<CutLevel>& levels : cuts) {

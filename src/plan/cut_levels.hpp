@@ -13,7 +13,7 @@ struct CutLevel {
     double backward_bytes = 0;
     CodecWork sender;    //!< more than dense copies, both directions
     CodecWork receiver;  //!< the same
-    double error = 0;    //!< that a planner pays for
+    double price = 0;    //!< of its errors, as a share of the step
 };
 
 //! Of a link, each direction.

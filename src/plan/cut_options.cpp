@@ -9,9 +9,9 @@
 namespace fusionllm::detail {
 namespace {
 
-// Where a basis of more vectors is made takes longer than it gains: seconds for
-// 248 of 1600 columns. What the user names is taken all the same.
-constexpr std::uint64_t most_vectors = 248;
+// A basis of more vectors takes longer than it gains. What the user names is
+// taken all the same.
+constexpr std::uint64_t most_vectors = 800;
 
 bool is_too_long(const CompressionOptions& options,
                  const CodecChoice& codec,
@@ -129,8 +129,7 @@ std::vector<CutOption> make_cut_options(
                 errors.error(cut, value.value, Direction::forward, codec);
             const double backward =
                 errors.error(cut, value.value, Direction::backward, codec);
-            option.error = std::max(
-                option.error, errors.both_errors(cut, value.value, codec));
+            option.error += errors.both_errors(cut, value.value, codec);
             is_allowed &= byte_ratio(codec, shape) <= options.max_byte_ratio &&
                           !is_too_long(options, codec, shape) &&
                           (options.max_error <= 0 ||

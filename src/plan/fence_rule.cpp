@@ -122,21 +122,11 @@ std::vector<Fence> FenceRule::choose_under_target(
 }
 
 double FenceRule::price(std::span<const Fence> fences) const {
-    if (!has_target()) {
-        return 1;
-    }
     double sum = 0;
-    for (std::size_t i = 0; i < fences.size();) {
-        const std::size_t cut = fences[i].cut;
-        double error = 0;
-        for (; i < fences.size() && fences[i].cut == cut; ++i) {
-            error = std::max(
-                error,
-                errors_.both_errors(cut, fences[i].value, fences[i].codec));
-        }
-        sum += error;
+    for (const Fence& fence : fences) {
+        sum += errors_.both_errors(fence.cut, fence.value, fence.codec);
     }
-    return 1 + error_price * sum;
+    return 1 + error_price() * sum;
 }
 
 std::vector<Fence> FenceRule::choose(const Placement& placement,

@@ -141,6 +141,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"compression.element_ratio", {"7.5", "compression.rule=uniform"}},
         {"compression.max_byte_ratio", {"16", "compression.rule=adaptive"}},
         {"compression.max_error", {"0.5", "compression.rule=adaptive"}},
+        {"compression.error_price", {"0.5", "compression.rule=adaptive"}},
         {"compression.adapt", {"on", "compression.rule=adaptive"}},
         {"compression.replay", {"choices.txt", "compression.rule=none"}},
         {"compression.basis_every", {"10", "compression.rule=none"}},

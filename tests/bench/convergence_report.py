@@ -4,9 +4,9 @@
 convergence.result makes of a cell; `begun` has what there is of unfinished
 cells, `missing` the names of all that are not finished;
 `slow_seconds[task, label, fences]` is the predicted time of a step over slow
-links. The gap of a result is its validation
-loss less that of the dense result of its task and seed (of the mean of all
-seeds where that one is missing).
+links, and that of a dense step there; a task's dense run is its own. The gap of
+a result is its validation loss less that of the dense result of its task and
+seed (of the mean of all seeds where that one is missing).
 """
 
 import csv
@@ -106,13 +106,61 @@ def task_table(rows, slow_seconds):
         label = row["label"]
         if label.startswith("zeros"):
             label += f" ({row['steps']} steps)"
-        slow = slow_seconds.get((row["task"], row["label"], row["fences"]))
+        slow, _ = slow_seconds.get((row["task"], row["label"], row["fences"]),
+                                   (None, None))
         seeds = ", ".join(map(str, row["seeds"]))
         lines.append(f"| {row['fences']} | {label} | {ratio} | {loss} | "
                      f"{signed(row['gap'])} | {percent(row['share'])} | "
                      f"{signed(row['gap_off'])} | "
                      f"{percent(row['share_off'])} | {seeds} | "
                      f"{seconds(slow)} |")
+    return lines
+
+
+def steps_to(curve, loss):
+    """The first step of a curve with a loss as low; None if there is none."""
+    return next((step for step, here in curve if here <= loss), None)
+
+
+def steps_of_dense(group, dense, share):
+    """How many times the steps of dense the runs of a codec take to the
+    training loss that dense has after a share of its steps; the mean of their
+    seeds, None where one does not get there."""
+    ratios = []
+    for row in group:
+        curve = dense.get(row["seed"])
+        if not curve:
+            return None
+        step, loss = curve[round(share * len(curve)) - 1]
+        steps = steps_to(row["train_curve"], loss)
+        # Dense's first one there too: its curve is not quite monotonic.
+        ratios.append(steps and steps / steps_to(curve, loss))
+    return None if None in ratios else statistics.mean(ratios)
+
+
+def time_table(rows, slow_seconds):
+    """Of one task: what codecs take to two losses, beside dense."""
+    dense = {row["seed"]: row["train_curve"] for row in rows
+             if row["label"] == "dense"}
+    groups = {}
+    for row in rows:
+        if is_codec(row):
+            groups.setdefault((row["fences"], row["label"]), []).append(row)
+    lines = ["| fences | codec | byte ratio | steps to dense's loss at a half "
+             "| time | steps to dense's loss at the end | time | seeds |",
+             "|---|---|--:|--:|--:|--:|--:|---|"]
+    for (fences, label), group in sorted(
+            groups.items(), key=lambda item: (item[0][0],
+                                              item[1][0]["byte_ratio"])):
+        slow, slow_dense = slow_seconds[group[0]["task"], label, fences]
+        cells = []
+        for share in (0.5, 1):
+            steps = steps_of_dense(group, dense, share)
+            cells += ["not reached", ""] if steps is None else [
+                f"{steps:.2f}", f"{steps * slow / slow_dense:.2f}"]
+        seeds = ", ".join(str(row["seed"]) for row in group)
+        lines.append(f"| {fences} | {label} | {group[0]['byte_ratio']:.1f} | "
+                     + " | ".join(cells) + f" | {seeds} |")
     return lines
 
 
@@ -215,6 +263,14 @@ def write(results, begun, missing, slow_seconds, folder):
         if task in by_task:
             lines += [f"## {task} beside the study", "",
                       *front_table(by_task[task]), ""]
+    lines += ["## Time to a loss", "",
+              "Steps and time are shares of those of dense; time over the "
+              "links of the column \"step over slow links\". Losses are those "
+              "of training, means of 25 steps.", ""]
+    for task in by_task:
+        lines += [f"### {task}", "",
+                  *time_table([row for row in rows if row["task"] == task],
+                              slow_seconds), ""]
     lines += ["## What is wanted", "", *wanted_table(by_task), "",
               "## Begun", "", *begun_table(begun, rows), "",
               "## Not finished", "", ", ".join(f"`{name}`" for name in missing)
@@ -293,8 +349,8 @@ def plot_curves(rows, slow_seconds, folder):
                     continue
                 factor = 1
                 if what == "time":
-                    factor = slow_seconds.get(
-                        (task, row["label"], row["fences"]))
+                    factor, _ = slow_seconds.get(
+                        (task, row["label"], row["fences"]), (None, None))
                     if factor is None:
                         continue
                 grey = row["label"].startswith("cut")

@@ -14,7 +14,7 @@ import convergence_report
 def result(label, loss, task="text", fences="none", seed=1, byte_ratio=1.0):
     return {"task": task, "label": label, "fences": fences, "seed": seed,
             "steps": 10, "byte_ratio": byte_ratio, "loss": loss,
-            "loss_codec_off": loss + 0.1}
+            "loss_codec_off": loss + 0.1, "train_curve": []}
 
 
 def fence(direction, sent, byte_ratio):
@@ -131,6 +131,26 @@ class Verdicts(unittest.TestCase):
         table = convergence_report.wanted_table({"text": rows})
 
         self.assertIn("kept: +0.5% at 100.0x, pca", table[2])
+
+
+class TimeToALoss(unittest.TestCase):
+    def table(self, *curve):
+        rows = [{**result("dense", 1.0),
+                 "train_curve": [(25, 4), (50, 3), (75, 2), (100, 1)]},
+                {**result("int4", 2.0, fences="all", byte_ratio=7.6),
+                 "train_curve": list(curve)}]
+        return convergence_report.time_table(
+            rows, {("text", "int4", "all"): (1.0, 4.0)})
+
+    def test_is_told_in_steps_and_time_of_dense(self):
+        table = self.table((25, 4), (50, 3.5), (75, 3), (100, 1))
+
+        self.assertIn("| 1.50 | 0.38 | 1.00 | 0.25 |", table[2])
+
+    def test_that_is_not_reached_has_none(self):
+        table = self.table((25, 4), (50, 3), (75, 3), (100, 2))
+
+        self.assertIn("| 1.00 | 0.25 | not reached |  |", table[2])
 
 
 class Report(unittest.TestCase):

@@ -142,8 +142,8 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
     EXPECT_EQ(texts[0], "fp32");
     EXPECT_EQ(texts[1], "bf16");
     EXPECT_EQ(texts[2], "int8");
-    EXPECT_EQ(texts[3], "subspace(1.41,graded/int4s)");
-    EXPECT_EQ(texts[4], "subspace(2.38,graded/int4s)");
+    EXPECT_EQ(texts[3], "subspace(1.19,graded/int4s)");
+    EXPECT_EQ(texts[4], "subspace(2,graded/int4s)");
     EXPECT_EQ(texts[5], "subspace(13.5,graded/int4s)");
 }
 
@@ -266,8 +266,8 @@ TEST(FenceRuleTest, latency_counts_where_it_is_waited_for) {
     const auto fences = adaptive.choose_again(
         step.placement(), {Objective::interleaved, LinkTime::whole, 8}, {}, {});
     ASSERT_EQ(fences.size(), 1u);
-    // 0.5 s are left for 2 s.
-    EXPECT_EQ(to_text(fences[0].codec), "subspace(1,graded/int4s)");
+    // 0.5 s, and what encoding takes, are left for 2 s.
+    EXPECT_EQ(to_text(fences[0].codec), "int8/fp32");
 }
 
 TEST(FenceRuleTest, links_that_share_a_line_share_its_bandwidth) {
@@ -322,6 +322,26 @@ TEST(FenceRuleTest, a_small_gain_is_not_worth_a_large_error) {
     EXPECT_EQ(
         codecs(step, options, {Objective::interleaved, LinkTime::busy, 10'000}),
         Texts{"fp32"});
+    options.error_price = 0;
+    EXPECT_EQ(
+        codecs(step, options, {Objective::interleaved, LinkTime::busy, 10'000}),
+        Texts{"top_k(5,int8)"});
+}
+
+TEST(FenceRuleTest, every_value_costs_its_error) {
+    FenceCase step(2);
+    const CostModel model = step.model();
+    CompressionOptions options = rule("adaptive");
+    options.error_price = 0.5;
+    const FenceRule adaptive(model, options, ErrorTable());
+    const CodecChoice int4 = parse_codec_choice("int4/fp32", 1);
+    const std::vector<Fence> fences{{1, ValueId(7), int4},
+                                    {1, ValueId(8), int4}};
+
+    EXPECT_EQ(adaptive.price({}), 1);
+    EXPECT_DOUBLE_EQ(adaptive.price(fences),
+                     1 + 0.5 * 2 * prior_error(int4, Direction::forward));
+    EXPECT_EQ(FenceRule(model, rule("uniform"), ErrorTable()).price(fences), 1);
 }
 
 TEST(FenceRuleTest, measured_links_and_stages_replace_estimates) {

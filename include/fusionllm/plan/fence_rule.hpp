@@ -49,7 +49,7 @@ struct SideWork {
 struct CutOption {
     CodecChoice codec;
     CutCost saved;      //!< fewer bytes than dense, of a micro-batch
-    double error = 0;   //!< `ErrorTable::both_errors`
+    double error = 0;   //!< `ErrorTable::both_errors`, of all its values
     SideWork sender;    //!< of the activations
     SideWork receiver;  //!< of the activations
 };
@@ -104,13 +104,15 @@ public:
                                     const std::vector<Fence>& now) const;
 
     /*!
-     * A little more than 1: what planners multiply a step with these fences by,
-     * so that of placements that take about the same time the one of less error
-     * is taken. Every cut costs `error_price` times its error. Only of rules
-     * with a target; for others 1.
+     * 1 or more: what planners multiply a step with these fences by, since a
+     * model that learns through errors takes more steps. Every value costs
+     * `error_price` times its error.
      */
     double price(std::span<const Fence> fences) const;
-    static constexpr double error_price = 0.005;
+    //! The option's; 0 for rules without a target.
+    double error_price() const {
+        return has_target() ? options_.error_price : 0;
+    }
 
     //! What the rule may choose at a cut, the mildest first; the least that
     //! can be sent is that of its last one.
