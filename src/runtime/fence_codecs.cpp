@@ -165,10 +165,10 @@ CodecKey FenceCodecs::codec_key(const FenceKey& key) const {
         random = derive_key(random, number);
     }
     result.random = random;
-    result.wants_new_basis =
-        key.use == CodecKey::Use::training &&
-        key.direction == Direction::forward && key.micro_batch == 0 &&
-        key.step % static_cast<std::uint64_t>(options_.basis_every) == 0;
+    result.wants_new_basis = key.use == CodecKey::Use::training &&
+                             key.direction == Direction::forward &&
+                             key.micro_batch == 0 &&
+                             options_.bases.is_due(key.step);
     return result;
 }
 

@@ -151,7 +151,7 @@ void Trainer::State::start() {
                         options.seed,
                         parse_device(setup.device, setup.local_rank),
                         options.check_ops,
-                        setup.basis_every,
+                        setup.bases,
                         setup.measure_every,
                         setup.candidates,
                         options.optimizer,

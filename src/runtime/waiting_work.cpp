@@ -48,11 +48,11 @@ void Pace::finish(double ready_s, double seconds) {
 
 WaitingWork::WaitingWork(const OpGraph& graph,
                          OpRange ops,
-                         std::int64_t basis_every,
+                         BasisSchedule bases,
                          SectionTimer& timer)
     : graph_(graph),
       slice_(make_slice(graph, ops)),
-      basis_every_(static_cast<std::uint64_t>(basis_every)),
+      bases_(bases),
       timer_(timer) {
     slice_.user_inputs.clear();  // nobody reads them
 }
@@ -110,7 +110,7 @@ MessageHeader WaitingWork::make_header(const WorkItem& item,
         // As `FenceCodecs` has it.
         header.codec.carries_basis =
             header.codec.id == CodecId::subspace && item.is_forward() &&
-            item.micro_batch() == 0 && item.step % basis_every_ == 0;
+            item.micro_batch() == 0 && bases_.is_due(item.step);
         header.payload_bytes = payload_bytes(header.codec, shape);
     }
     return header;

@@ -37,10 +37,9 @@ private:
  */
 class WaitingWork final : public StageWork {
 public:
-    //! \param basis_every steps from one basis of a subspace to the next
     WaitingWork(const OpGraph& graph,
                 OpRange ops,
-                std::int64_t basis_every,
+                BasisSchedule bases,
                 SectionTimer& timer);
 
     //! From the next step on.
@@ -60,7 +59,7 @@ private:
     void check(const WorkItem& item) const;
     const OpGraph& graph_;
     StageSlice slice_;
-    std::uint64_t basis_every_;
+    BasisSchedule bases_;
     SectionTimer& timer_;
     std::vector<Fence> fences_;
     StageSeconds seconds_;

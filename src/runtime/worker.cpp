@@ -167,7 +167,7 @@ HostTensor Worker::load_tensor(const std::string& name,
 
 void Worker::wait_instead(const StageSlice& slice) {
     auto waiting = std::make_unique<WaitingWork>(
-        setup_.graph, slice.ops, setup_.basis_every, compute_.timer());
+        setup_.graph, slice.ops, setup_.bases, compute_.timer());
     waiting_ = waiting.get();
     work_ = std::move(waiting);
     set_waits(setup_.plan.fences);
@@ -224,7 +224,7 @@ void Worker::make_stage(const StageSlice& slice,
     FenceOptions fence_options;
     fence_options.seed = setup_.seed;
     fence_options.device = setup_.device;
-    fence_options.basis_every = setup_.basis_every;
+    fence_options.bases = setup_.bases;
     fence_options.measure_every = setup_.measure_every;
     fence_options.candidates = setup_.candidates;
     stage_ = std::make_unique<FencedStage>(setup_.graph,

@@ -132,7 +132,7 @@ TrainingResult train(const TrainingCase& training) {
         };
         setup.initial = training.initial;
         setup.evaluation = training.evaluation;
-        setup.basis_every = 2;
+        setup.bases = {2};
         setup.measure_every = training.measure_every;
         if (training.emulate) {
             setup.emulation = training.emulate(graph, plan);

@@ -14,6 +14,7 @@
 
 #include "fusionllm/codec/codec.hpp"
 #include "fusionllm/plan/fence.hpp"
+#include "fusionllm/runtime/basis_schedule.hpp"
 #include "fusionllm/runtime/codec_probe.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/named_tensor.hpp"
@@ -26,7 +27,7 @@ namespace fusionllm {
 struct FenceOptions {
     std::uint64_t seed = 1;
     at::Device device{at::kCPU};
-    std::int64_t basis_every = 50;   //!< steps from one PCA basis to the next
+    BasisSchedule bases;
     std::int64_t measure_every = 0;  //!< steps; 0 = never measure errors
     //! Codecs whose errors are measured beside those in use.
     std::vector<CodecChoice> candidates;

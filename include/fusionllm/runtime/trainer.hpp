@@ -12,6 +12,7 @@
 #include "fusionllm/exec/first_values.hpp"
 #include "fusionllm/io/trace.hpp"
 #include "fusionllm/plan/plan.hpp"
+#include "fusionllm/runtime/basis_schedule.hpp"
 #include "fusionllm/runtime/emulation.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/long_wait.hpp"
@@ -104,8 +105,7 @@ struct TrainerSetup {
     //! On the clock of `monotonic_s`; what is before counts as "launch".
     double begin_s = monotonic_s();
     EvaluationCodecs evaluation = EvaluationCodecs::on;
-    //! Steps from one basis of a subspace to the next.
-    std::int64_t basis_every = 50;
+    BasisSchedule bases;
     //! Steps from one measurement of what fences do to the next; 0 = never.
     std::int64_t measure_every = 0;
     //! Codecs whose errors are measured then, too, for `TrainerHooks::adapt`.

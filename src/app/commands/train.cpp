@@ -241,7 +241,7 @@ TrainerSetup TrainRun::make_setup() const {
             [this] { return load_data(input_, job_.graph); },
             process_begin_s(),
             evaluation_codecs(job_, input_),
-            input_.compression.basis_every,
+            {input_.compression.basis_every},
             job_.plan.fences.empty() ? 0 : input_.compression.measure_every,
             input_.compression.options.adapt == "on"
                 ? probed_codecs(input_.compression.options)
@@ -350,7 +350,7 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
     const SentSteps sent{trainer.traffic(),
                          start_step(),
                          trainer.step(),
-                         input_.compression.basis_every};
+                         {input_.compression.basis_every}};
     if (const auto table =
             describe_sent(job_, devices_, layout_.group_of_rank, sent);
         !table.empty()) {

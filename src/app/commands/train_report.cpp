@@ -30,9 +30,7 @@ void add_bases(RankTraffic& planned,
                const Job& job,
                const std::vector<int>& rank_of_stage,
                const SentSteps& sent) {
-    const std::int64_t every = sent.basis_every;
-    const std::int64_t count =
-        (sent.end + every - 1) / every - (sent.begin + every - 1) / every;
+    const std::int64_t count = sent.bases.count(sent.begin, sent.end);
     const auto& stages = job.plan.placement.stages;
     for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
         for (const Fence& fence :

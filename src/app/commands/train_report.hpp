@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusionllm/comm/transport.hpp"
+#include "fusionllm/runtime/basis_schedule.hpp"
 #include "fusionllm/runtime/long_wait.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
 
@@ -17,7 +18,7 @@ struct SentSteps {
     const RankTraffic& traffic;
     std::int64_t begin = 0;
     std::int64_t end = 0;
-    std::int64_t basis_every = 1;  //!< steps between new bases of subspaces
+    BasisSchedule bases;
 };
 
 //! What went over each communicator beside what the plan foresaw; "" if
