@@ -35,7 +35,7 @@ void visit_compression(Input& input, Visitor& visitor) {
     visitor.key("error_price",
                 options.error_price,
                 at_least_zero,
-                "What plans pay for a relative error, in shares of a step.");
+                "What plans pay for a squared error, in steps.");
     visitor.key("adapt",
                 options.adapt,
                 Choices{{"off", "on", "replay"}},

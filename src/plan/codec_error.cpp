@@ -54,7 +54,7 @@ double kept_squares(const CodecChoice& choice) {
 }
 
 // As `ErrorTable::both_errors` counts gradients.
-constexpr double weight_of_unbiased = 0.1;
+constexpr double weight_of_unbiased = 0.03;
 
 //! Gradients that lose their small numbers.
 bool is_biased(const CodecChoice& choice) {

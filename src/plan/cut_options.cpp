@@ -129,7 +129,8 @@ std::vector<CutOption> make_cut_options(
                 errors.error(cut, value.value, Direction::forward, codec);
             const double backward =
                 errors.error(cut, value.value, Direction::backward, codec);
-            option.error += errors.both_errors(cut, value.value, codec);
+            const double both = errors.both_errors(cut, value.value, codec);
+            option.error += both * both;
             is_allowed &= byte_ratio(codec, shape) <= options.max_byte_ratio &&
                           !is_too_long(options, codec, shape) &&
                           (options.max_error <= 0 ||

@@ -16,6 +16,7 @@ namespace {
 // target, and its error is at most that many times that of the best one.
 constexpr double slack_of_current = 1.1;
 constexpr double slack_of_error = 1.25;
+constexpr double price_of_named = 0.005;
 
 }  // namespace
 
@@ -113,7 +114,7 @@ std::vector<Fence> FenceRule::choose_under_target(
                               &CutOption::codec);
         if (!now.empty() && current != options.end() &&
             search.fits(s, *current, slack_of_current) &&
-            current->error <= slack_of_error * option->error) {
+            current->error <= slack_of_error * slack_of_error * option->error) {
             option = &*current;
         }
         add_fences(cut, option->codec, fences);
@@ -121,10 +122,19 @@ std::vector<Fence> FenceRule::choose_under_target(
     return fences;
 }
 
+double FenceRule::error_price() const {
+    const bool is_free = options_.rule == "adaptive" && options_.codec.empty();
+    return !has_target() ? 0
+           : is_free     ? options_.error_price
+                         : std::min(options_.error_price, price_of_named);
+}
+
 double FenceRule::price(std::span<const Fence> fences) const {
     double sum = 0;
     for (const Fence& fence : fences) {
-        sum += errors_.both_errors(fence.cut, fence.value, fence.codec);
+        const double error =
+            errors_.both_errors(fence.cut, fence.value, fence.codec);
+        sum += error * error;
     }
     return 1 + error_price() * sum;
 }

@@ -1,3 +1,4 @@
+fusionllm_add_test(runtime/basis_schedule_test.cpp)
 fusionllm_add_test(runtime/calibrate_test.cpp)
 fusionllm_add_test(runtime/learning_rate_test.cpp)
 fusionllm_add_test(runtime/message_test.cpp)

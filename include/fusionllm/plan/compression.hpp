@@ -33,9 +33,9 @@ struct CompressionOptions {
     double max_byte_ratio = 100;
     //! Largest relative L2 error of a value or gradient; 0: no limit.
     double max_error = 0;
-    //! What planners take an error of 1 of one value to cost, as a share of the
-    //! step. Of rules with a target.
-    double error_price = 0.1;
+    //! What planners take the squared error of a value to cost, as a share of
+    //! the step. Of `adaptive` without a `codec`.
+    double error_price = 5;
     //! Whether codecs follow the links while training: "off", "on" or "replay".
     std::string adapt = "off";
     //! The choices of another run, for "replay".

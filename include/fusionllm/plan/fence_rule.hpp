@@ -49,7 +49,7 @@ struct SideWork {
 struct CutOption {
     CodecChoice codec;
     CutCost saved;      //!< fewer bytes than dense, of a micro-batch
-    double error = 0;   //!< `ErrorTable::both_errors`, of all its values
+    double error = 0;   //!< squares of `ErrorTable::both_errors`, of all values
     SideWork sender;    //!< of the activations
     SideWork receiver;  //!< of the activations
 };
@@ -106,13 +106,14 @@ public:
     /*!
      * 1 or more: what planners multiply a step with these fences by, since a
      * model that learns through errors takes more steps. Every value costs
-     * `error_price` times its error.
+     * `error_price` times the square of its error: the share of it that is
+     * noise.
      */
     double price(std::span<const Fence> fences) const;
-    //! The option's; 0 for rules without a target.
-    double error_price() const {
-        return has_target() ? options_.error_price : 0;
-    }
+    //! The option's where the rule is free to choose. Next to nothing where the
+    //! user has named the codec, so that it is taken wherever it helps; 0 for
+    //! rules without a target.
+    double error_price() const;
 
     //! What the rule may choose at a cut, the mildest first; the least that
     //! can be sent is that of its last one.
