@@ -243,6 +243,10 @@ public:
         return arrival_->take();
     }
 
+    std::size_t received_bytes() const override {
+        return arrival_->is_complete() ? 0 : arrival_->num_bytes();
+    }
+
     void leak() override {}  // The transfer knows when it must.
 
 private:

@@ -41,6 +41,11 @@ bool Request::test() {
     return operation_->test();
 }
 
+std::size_t Request::received_bytes() const {
+    FUSIONLLM_EXPECTS(operation_ != nullptr);
+    return operation_->received_bytes();
+}
+
 Buffer Request::take() {
     FUSIONLLM_EXPECTS(operation_ != nullptr);
     const auto finished = std::exchange(operation_, nullptr);

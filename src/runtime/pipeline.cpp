@@ -170,6 +170,21 @@ bool Pipeline::submit_ready(Run& run) {
     return true;
 }
 
+void Pipeline::look_at_links(const Run& run) {
+    const double now_s = monotonic_s();
+    const auto look = [&](const std::deque<ReceiveQueue>& queues,
+                          int source,
+                          ArrivalClock& clock) {
+        if (!queues.empty()) {
+            clock.look(now_s,
+                       transport_.received_bytes(source),
+                       std::ranges::any_of(queues, &ReceiveQueue::is_inside));
+        }
+    };
+    look(run.activations, neighbours_.previous, activation_clock_);
+    look(run.gradients, neighbours_.next, gradient_clock_);
+}
+
 std::optional<Awaited> Pipeline::find_awaited(const Run& run) const {
     if (compute_.num_pending() > 0) {
         return std::nullopt;  // what it computes is what takes long
@@ -217,6 +232,7 @@ PipelineResult Pipeline::execute(Run& run) {
         for (ReceiveQueue& receive : run.gradients) {
             has_progress |= receive.progress();
         }
+        look_at_links(run);
         has_progress |= submit_ready(run);
         has_progress |= progress_sends();
         if (has_progress) {
@@ -231,6 +247,8 @@ PipelineResult Pipeline::execute(Run& run) {
     send_outgoing();
     run.result.forward_busy_s = forward_clock_.take_s();
     run.result.backward_busy_s = backward_clock_.take_s();
+    run.result.activations = activation_clock_.take();
+    run.result.gradients = gradient_clock_.take();
     return run.result;
 }
 

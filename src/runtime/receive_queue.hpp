@@ -40,6 +40,10 @@ public:
         return has_progress;
     }
 
+    //! Whether a part of a message has come.
+    bool is_inside() const {
+        return !posted_.empty() && posted_.front().received_bytes() > 0;
+    }
     bool has_message() const { return !arrived_.empty(); }
 
     Buffer take() {

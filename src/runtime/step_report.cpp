@@ -184,6 +184,10 @@ std::string pack(const StepReport& report) {
     }
     writer.put(report.forward_busy_s);
     writer.put(report.backward_busy_s);
+    for (const Arrivals& arrivals : {report.activations, report.gradients}) {
+        writer.put(arrivals.busy_s);
+        writer.put(arrivals.bytes);
+    }
     writer.put(static_cast<std::uint32_t>(report.fences.size()));
     for (const FenceReport& fence : report.fences) {
         put(writer, fence);
@@ -219,6 +223,10 @@ StepReport unpack_report(std::string_view bytes) {
     }
     report.forward_busy_s = reader.get<double>();
     report.backward_busy_s = reader.get<double>();
+    for (Arrivals* arrivals : {&report.activations, &report.gradients}) {
+        arrivals->busy_s = reader.get<double>();
+        arrivals->bytes = reader.get<std::uint64_t>();
+    }
     const auto num_fences = reader.get<std::uint32_t>();
     for (std::uint32_t i = 0; i < num_fences; ++i) {
         report.fences.push_back(get_fence(reader));

@@ -219,6 +219,8 @@ StepReport Trainer::State::report(const PipelineResult& result) {
     report.sent = result.sent;
     report.forward_busy_s = result.forward_busy_s;
     report.backward_busy_s = result.backward_busy_s;
+    report.activations = result.activations;
+    report.gradients = result.gradients;
     worker->add_fence_reports(report);
     report.squares =
         worker->sum_gradients(step, report.sent.parameter_gradients);

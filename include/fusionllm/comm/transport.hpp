@@ -39,6 +39,9 @@ public:
 
     //! Make progress; true once the message has been sent or received.
     bool test();
+    //! What has come of a message that is still on its way, in pieces; 0 where
+    //! that is not known.
+    std::size_t received_bytes() const;
     //! The message's bytes, cut to what came; requires `test()` was true.
     Buffer take();
 
@@ -73,6 +76,7 @@ class Operation {
 public:
     virtual ~Operation() = default;
     virtual bool test() = 0;
+    virtual std::size_t received_bytes() const { return 0; }
     virtual Buffer take() = 0;
     //! Forget the buffer without freeing it: the transport may still use it.
     virtual void leak() = 0;

@@ -11,6 +11,7 @@
 #include "fusionllm/comm/transport.hpp"
 #include "fusionllm/comm/wait.hpp"
 #include "fusionllm/plan/schedule.hpp"
+#include "fusionllm/runtime/arrival_clock.hpp"
 #include "fusionllm/runtime/busy_clock.hpp"
 #include "fusionllm/runtime/compute_thread.hpp"
 #include "fusionllm/runtime/stage_work.hpp"
@@ -79,6 +80,7 @@ private:
     PipelineResult execute(Run& run);
     bool submit_ready(Run& run);
     //! The message that the next action waits for, if it does.
+    void look_at_links(const Run& run);
     std::optional<Awaited> find_awaited(const Run& run) const;
     WorkItem make_item(const Run& run, const Action& action) const;
     //! On the compute thread.
@@ -107,6 +109,8 @@ private:
     std::deque<Sending> sends_;
     BusyClock forward_clock_;
     BusyClock backward_clock_;
+    ArrivalClock activation_clock_;
+    ArrivalClock gradient_clock_;
 };
 
 }  // namespace fusionllm

@@ -8,6 +8,7 @@
 
 #include "fusionllm/graph/slice.hpp"
 #include "fusionllm/plan/schedule.hpp"
+#include "fusionllm/runtime/arrival_clock.hpp"
 #include "fusionllm/runtime/fence_codecs.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
 #include "fusionllm/runtime/traced_value.hpp"
@@ -27,6 +28,9 @@ struct PipelineResult {
     //! In which messages to the next, and to the previous stage were sent.
     double forward_busy_s = 0;
     double backward_busy_s = 0;
+    //! From the previous, and from the next stage.
+    Arrivals activations;
+    Arrivals gradients;
 };
 
 //! An action with all that it needs.

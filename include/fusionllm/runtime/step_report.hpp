@@ -10,6 +10,7 @@
 #include "fusionllm/comm/watchman.hpp"
 #include "fusionllm/plan/codec_error.hpp"
 #include "fusionllm/plan/fence.hpp"
+#include "fusionllm/runtime/arrival_clock.hpp"
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
 
@@ -30,6 +31,9 @@ struct StepReport {
     //! In which messages to the next, and to the previous stage were sent.
     double forward_busy_s = 0;
     double backward_busy_s = 0;
+    //! From the previous, and from the next stage.
+    Arrivals activations;
+    Arrivals gradients;
     std::vector<FenceReport> fences;
     std::vector<MeasuredError> errors;  //!< of codecs that were tried
 
