@@ -245,10 +245,10 @@ PipelineResult Pipeline::execute(Run& run) {
     }
     compute_.rethrow();
     send_outgoing();
-    run.result.forward_busy_s = forward_clock_.take_s();
-    run.result.backward_busy_s = backward_clock_.take_s();
-    run.result.activations = activation_clock_.take();
-    run.result.gradients = gradient_clock_.take();
+    run.result.links.forward_busy_s = forward_clock_.take_s();
+    run.result.links.backward_busy_s = backward_clock_.take_s();
+    run.result.links.activations = activation_clock_.take();
+    run.result.links.gradients = gradient_clock_.take();
     return run.result;
 }
 

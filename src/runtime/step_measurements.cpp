@@ -43,13 +43,14 @@ StepMeasurements measurements_of(const std::vector<StepReport>& reports,
         const StepReport& before = reports.at(rank_of_stage[s]);
         const StepReport& behind = reports.at(rank_of_stage[s + 1]);
         found.forward_bytes_per_s.push_back(rate_of(before.sent.activations,
-                                                    before.forward_busy_s,
-                                                    behind.activations,
+                                                    before.links.forward_busy_s,
+                                                    behind.links.activations,
                                                     step_s));
-        found.backward_bytes_per_s.push_back(rate_of(behind.sent.gradients,
-                                                     behind.backward_busy_s,
-                                                     before.gradients,
-                                                     step_s));
+        found.backward_bytes_per_s.push_back(
+            rate_of(behind.sent.gradients,
+                    behind.links.backward_busy_s,
+                    before.links.gradients,
+                    step_s));
     }
     return found;
 }

@@ -182,9 +182,10 @@ std::string pack(const StepReport& report) {
         writer.put(static_cast<std::int32_t>(rank));
         writer.put(bytes);
     }
-    writer.put(report.forward_busy_s);
-    writer.put(report.backward_busy_s);
-    for (const Arrivals& arrivals : {report.activations, report.gradients}) {
+    writer.put(report.links.forward_busy_s);
+    writer.put(report.links.backward_busy_s);
+    for (const Arrivals& arrivals :
+         {report.links.activations, report.links.gradients}) {
         writer.put(arrivals.busy_s);
         writer.put(arrivals.bytes);
     }
@@ -221,9 +222,10 @@ StepReport unpack_report(std::string_view bytes) {
         const auto rank = reader.get<std::int32_t>();
         report.sent.parameter_gradients[rank] = reader.get<std::uint64_t>();
     }
-    report.forward_busy_s = reader.get<double>();
-    report.backward_busy_s = reader.get<double>();
-    for (Arrivals* arrivals : {&report.activations, &report.gradients}) {
+    report.links.forward_busy_s = reader.get<double>();
+    report.links.backward_busy_s = reader.get<double>();
+    for (Arrivals* arrivals :
+         {&report.links.activations, &report.links.gradients}) {
         arrivals->busy_s = reader.get<double>();
         arrivals->bytes = reader.get<std::uint64_t>();
     }

@@ -217,10 +217,7 @@ StepReport Trainer::State::report(const PipelineResult& result) {
     report.bad_gradient = result.bad_gradient;
     report.bad_op = worker->take_bad_op();
     report.sent = result.sent;
-    report.forward_busy_s = result.forward_busy_s;
-    report.backward_busy_s = result.backward_busy_s;
-    report.activations = result.activations;
-    report.gradients = result.gradients;
+    report.links = result.links;
     worker->add_fence_reports(report);
     report.squares =
         worker->sum_gradients(step, report.sent.parameter_gradients);

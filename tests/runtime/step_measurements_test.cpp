@@ -35,9 +35,9 @@ TEST(ArrivalClock, counts_from_a_look_inside_a_message_to_the_next_look) {
 
 TEST(StepMeasurements, take_a_receivers_word_for_the_rate_of_its_link) {
     auto reports = make_reports();
-    reports[0].forward_busy_s = 9;  // of the sender
-    reports[1].activations = {2.0, 500};
-    reports[0].gradients = {1.0, 50};
+    reports[0].links.forward_busy_s = 9;  // of the sender
+    reports[1].links.activations = {2.0, 500};
+    reports[0].links.gradients = {1.0, 50};
 
     const StepMeasurements found = measure(reports);
 
@@ -47,8 +47,8 @@ TEST(StepMeasurements, take_a_receivers_word_for_the_rate_of_its_link) {
 
 TEST(StepMeasurements, ask_the_sender_where_messages_come_as_a_whole) {
     auto reports = make_reports();
-    reports[0].forward_busy_s = 6;
-    reports[1].backward_busy_s = 3;
+    reports[0].links.forward_busy_s = 6;
+    reports[1].links.backward_busy_s = 3;
 
     const StepMeasurements found = measure(reports);
 
@@ -58,7 +58,7 @@ TEST(StepMeasurements, ask_the_sender_where_messages_come_as_a_whole) {
 
 TEST(StepMeasurements, do_not_tell_a_rate_from_a_glimpse) {
     auto reports = make_reports();
-    reports[1].activations = {0.4, 100};
+    reports[1].links.activations = {0.4, 100};
 
     EXPECT_TRUE(std::isnan(measure(reports).forward_bytes_per_s.at(0)));
 }

@@ -28,10 +28,10 @@ StepReport make_report() {
     report.sent.activations = {128, 1ull << 40, 0};
     report.sent.gradients = {7};
     report.sent.parameter_gradients = {{0, 5}, {47, 1ull << 50}};
-    report.forward_busy_s = 0.5;
-    report.backward_busy_s = 0.25;
-    report.activations = {0.75, 1ull << 41};
-    report.gradients = {0.125, 9};
+    report.links.forward_busy_s = 0.5;
+    report.links.backward_busy_s = 0.25;
+    report.links.activations = {0.75, 1ull << 41};
+    report.links.gradients = {0.125, 9};
     report.fences.push_back(
         {57, 91, Direction::backward, 4096, 520, 1e-3, 2e-3, 0.1, 0.99});
     report.fences.push_back(

@@ -12,6 +12,18 @@ struct Arrivals {
     friend bool operator==(const Arrivals&, const Arrivals&) = default;
 };
 
+//! How busy a stage saw its links to its neighbours in a step.
+struct LinkUse {
+    //! In which messages to the next, and to the previous stage were sent.
+    double forward_busy_s = 0;
+    double backward_busy_s = 0;
+    //! From the previous, and from the next stage.
+    Arrivals activations{};
+    Arrivals gradients{};
+
+    friend bool operator==(const LinkUse&, const LinkUse&) = default;
+};
+
 /*!
  * Tells from looks at a receiver how fast its link is: between two looks, of
  * which the first one found a message that had come in part, the link was busy.

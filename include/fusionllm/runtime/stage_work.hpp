@@ -25,12 +25,7 @@ struct PipelineResult {
     //! To the neighbouring stages; the pipeline sends no others by itself.
     SentBytes sent;
     std::vector<TracedValue> traced;
-    //! In which messages to the next, and to the previous stage were sent.
-    double forward_busy_s = 0;
-    double backward_busy_s = 0;
-    //! From the previous, and from the next stage.
-    Arrivals activations;
-    Arrivals gradients;
+    LinkUse links;
 };
 
 //! An action with all that it needs.

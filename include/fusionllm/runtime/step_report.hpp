@@ -28,12 +28,7 @@ struct StepReport {
     std::string bad_activation;
     std::string bad_gradient;
     SentBytes sent;
-    //! In which messages to the next, and to the previous stage were sent.
-    double forward_busy_s = 0;
-    double backward_busy_s = 0;
-    //! From the previous, and from the next stage.
-    Arrivals activations;
-    Arrivals gradients;
+    LinkUse links;
     std::vector<FenceReport> fences;
     std::vector<MeasuredError> errors;  //!< of codecs that were tried
 
