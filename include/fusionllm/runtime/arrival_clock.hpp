@@ -13,7 +13,7 @@ struct Arrivals {
 };
 
 //! How busy a stage saw its links to its neighbours in a step.
-struct LinkUse {
+struct LinkActivity {
     //! In which messages to the next, and to the previous stage were sent.
     double forward_busy_s = 0;
     double backward_busy_s = 0;
@@ -21,7 +21,7 @@ struct LinkUse {
     Arrivals activations{};
     Arrivals gradients{};
 
-    friend bool operator==(const LinkUse&, const LinkUse&) = default;
+    friend bool operator==(const LinkActivity&, const LinkActivity&) = default;
 };
 
 /*!
