@@ -30,7 +30,7 @@ struct WorkerSetup {
     std::uint64_t seed = 0;
     at::Device device{at::kCPU};
     bool check_ops = false;
-    BasisSchedule bases;
+    BasisSchedule bases{};
     std::int64_t measure_every = 0;
     std::vector<CodecChoice> candidates;
     OptimizerOptions optimizer;

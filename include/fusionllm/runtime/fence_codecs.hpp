@@ -27,7 +27,7 @@ namespace fusionllm {
 struct FenceOptions {
     std::uint64_t seed = 1;
     at::Device device{at::kCPU};
-    BasisSchedule bases;
+    BasisSchedule bases{};
     std::int64_t measure_every = 0;  //!< steps; 0 = never measure errors
     //! Codecs whose errors are measured beside those in use.
     std::vector<CodecChoice> candidates;

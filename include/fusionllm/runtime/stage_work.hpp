@@ -25,7 +25,7 @@ struct PipelineResult {
     //! To the neighbouring stages; the pipeline sends no others by itself.
     SentBytes sent;
     std::vector<TracedValue> traced;
-    LinkActivity links;
+    LinkActivity links{};
 };
 
 //! An action with all that it needs.

@@ -28,7 +28,7 @@ struct StepReport {
     std::string bad_activation;
     std::string bad_gradient;
     SentBytes sent;
-    LinkActivity links;
+    LinkActivity links{};
     std::vector<FenceReport> fences;
     std::vector<MeasuredError> errors;  //!< of codecs that were tried
 

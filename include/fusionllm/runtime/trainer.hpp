@@ -105,7 +105,7 @@ struct TrainerSetup {
     //! On the clock of `monotonic_s`; what is before counts as "launch".
     double begin_s = monotonic_s();
     EvaluationCodecs evaluation = EvaluationCodecs::on;
-    BasisSchedule bases;
+    BasisSchedule bases{};
     //! Steps from one measurement of what fences do to the next; 0 = never.
     std::int64_t measure_every = 0;
     //! Codecs whose errors are measured then, too, for `TrainerHooks::adapt`.

@@ -18,7 +18,7 @@ struct SentSteps {
     const RankTraffic& traffic;
     std::int64_t begin = 0;
     std::int64_t end = 0;
-    BasisSchedule bases;
+    BasisSchedule bases{};
 };
 
 //! What went over each communicator beside what the plan foresaw; "" if
