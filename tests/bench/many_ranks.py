@@ -139,6 +139,7 @@ def main():
                     all_same &= is_same
                     print(line, flush=True)
     report = pathlib.Path(arguments.report) / "many-ranks.md"
+    report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text("\n".join(lines) + "\n")
     if not all_same:
         sys.exit("ranks and one rank do not have the same losses")
