@@ -166,10 +166,14 @@ private:
             return describe_stall(
                 stays, after_s, table_.host(), table_.ranks_here());
         };
-        if (!describe(table_.find_stays()).empty() &&
-            table_.claim_notice(after_s)) {
-            print_line("fusionllm: " +
-                       describe(table_.find_stays_and_processes()));
+        if (describe(table_.find_stays()).empty() ||
+            !table_.claim_notice(after_s)) {
+            return;
+        }
+        // Empty if it has gone on meanwhile.
+        const auto text = describe(table_.find_stays_and_processes());
+        if (!text.empty()) {
+            print_line("fusionllm: " + text);
         }
     }
 
