@@ -340,7 +340,7 @@ std::vector<std::string> with_command(const CLI::App& app,
         const std::string& word = words.front();
         FUSIONLLM_VALIDATE(
             word.starts_with("-") || word.find('.') != std::string::npos ||
-                std::filesystem::exists(word),
+                std::filesystem::exists(word) || !mpi::is_first_rank(),
             "'{}' is neither a command nor an input file{}; see fusionllm "
             "--help",
             word,
@@ -357,6 +357,15 @@ int fail(const std::string& message, int status) {
     return status;
 }
 
+/*!
+ * For what every rank finds alike, before there is MPI. Only the first rank
+ * fails: a launcher that sees one fail ends the others, and could do so before
+ * the first has spoken.
+ */
+int refuse_command_line(const std::string& message) {
+    return fail(message, mpi::is_first_rank() ? bad_input_status : 0);
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -365,17 +374,21 @@ int run_command_line(int argc, char** argv) {
         auto words = with_command(command_line.app, argc, argv);
         std::reverse(words.begin(), words.end());  // as CLI11 wants them
         command_line.app.parse(words);
+    } catch (const InputError& error) {
+        return refuse_command_line(error.what());
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) {
+            return command_line.app.exit(error);  // prints the help
+        }
+        return refuse_command_line(
+            fmt::format("{}; see fusionllm --help", error.what()));
+    }
+    try {
         if (!command_line.run) {
             std::printf("%s", command_line.app.help().c_str());
             return 0;
         }
         return command_line.run(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0) {
-            return command_line.app.exit(error);  // prints the help
-        }
-        return fail(fmt::format("{}; see fusionllm --help", error.what()),
-                    bad_input_status);
     } catch (const InputError& error) {
         return fail(error.what(), bad_input_status);
     } catch (const std::exception& error) {

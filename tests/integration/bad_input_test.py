@@ -194,7 +194,26 @@ class BadInputTest(harness.ProgramTest):
                 (["generate"], "CHECKPOINT")):
             with self.subTest(words):
                 self.check(*words, patterns=patterns)
-        self.check(self.input, "--resum", patterns=["--resum"], ranks=3)
+        for words, *patterns in (([self.input, "--resum"], "--resum"),
+                                 (["trian"], "trian", "train"),
+                                 (["train"], "INPUT")):
+            self.check(*words, patterns=patterns, ranks=3)
+
+    def test_ranks_that_are_faster_do_not_silence_the_first(self):
+        """A launcher ends all others when one fails."""
+        slow_first = self.scratch / "slow-first"
+        slow_first.write_text(
+            "#!/bin/sh\n"
+            '[ "$OMPI_COMM_WORLD_RANK" != 0 ] || sleep 1\n'
+            f'exec "{harness.program()}" "$@"\n')
+        slow_first.chmod(0o755)
+
+        for words in (["--resum"], ["trian"]):
+            with self.subTest(words):
+                result = self.run_program(*words, ranks=3, status=2,
+                                          program=slow_first)
+
+                self.assertEqual(len(result.sentences()), 1, result)
 
     def test_generate_wants_a_checkpoint_and_sensible_options(self):
         self.check("generate", self.folder,
