@@ -1,5 +1,7 @@
 #include "fusionllm/exec/threads.hpp"
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include <ATen/Context.h>
@@ -36,6 +38,40 @@ std::string mkl_name() {
     return fmt::format("MKL {}", rest.substr(0, rest.find_first_of("- ")));
 }
 
+//! OpenBLAS's names of x86 processors without AVX.
+constexpr std::array<std::string_view, 14> cores_without_avx = {"Katmai",
+                                                                "Coppermine",
+                                                                "Northwood",
+                                                                "Prescott",
+                                                                "Banias",
+                                                                "Core2",
+                                                                "Penryn",
+                                                                "Dunnington",
+                                                                "Nehalem",
+                                                                "Athlon",
+                                                                "Opteron",
+                                                                "Barcelona",
+                                                                "Bobcat",
+                                                                "Atom"};
+
+bool has_avx2() {
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx2") != 0 &&
+           __builtin_cpu_supports("fma") != 0;
+#else
+    return false;
+#endif
+}
+
+bool has_avx512() {
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512f") != 0 &&
+           __builtin_cpu_supports("avx512dq") != 0;
+#else
+    return false;
+#endif
+}
+
 }  // namespace
 
 void set_num_threads(int num_threads) {
@@ -60,6 +96,28 @@ std::string blas_name() {
             "{} ({})", text.substr(0, end), core ? core() : "unknown core");
     }
     return "reference or unknown BLAS (tens of times slower than OpenBLAS)";
+}
+
+std::string blas_advice() {
+    auto* core = find_symbol<char*()>("openblas_get_corename");
+    return at::hasMKL() || core == nullptr
+               ? ""
+               : detail::openblas_advice(core(), has_avx2(), has_avx512());
+}
+
+std::string detail::openblas_advice(const std::string& core,
+                                    bool has_avx2,
+                                    bool has_avx512) {
+    if (!has_avx2 ||
+        std::ranges::find(cores_without_avx, core) == cores_without_avx.end()) {
+        return "";
+    }
+    return fmt::format(
+        "OpenBLAS does not know this processor and computes as for a {}, "
+        "several times slower than it could; set OPENBLAS_CORETYPE={} in the "
+        "environment of all ranks",
+        core,
+        has_avx512 ? "SKYLAKEX" : "HASWELL");
 }
 
 std::string libtorch_version() {

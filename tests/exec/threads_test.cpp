@@ -41,6 +41,22 @@ TEST(BlasName, names_openblas_exactly_when_it_is_there) {
         << name;
 }
 
+TEST(BlasAdvice, names_a_core_that_the_processor_has_outgrown) {
+    const std::string advice = detail::openblas_advice("Prescott", true, true);
+
+    EXPECT_NE(advice.find("Prescott"), std::string::npos) << advice;
+    EXPECT_NE(advice.find("OPENBLAS_CORETYPE=SKYLAKEX"), std::string::npos)
+        << advice;
+    EXPECT_NE(detail::openblas_advice("Nehalem", true, false).find("=HASWELL"),
+              std::string::npos);
+}
+
+TEST(BlasAdvice, has_nothing_to_say_of_a_core_that_fits) {
+    EXPECT_EQ(detail::openblas_advice("Zen", true, false), "");
+    EXPECT_EQ(detail::openblas_advice("SkylakeX", true, true), "");
+    EXPECT_EQ(detail::openblas_advice("Prescott", false, false), "");
+}
+
 TEST(LibtorchVersion, is_a_number_with_points) {
     const std::string version = libtorch_version();
 

@@ -257,6 +257,9 @@ int run_calibrate(const CalibrateArguments& arguments) {
                   ops);
     write_file(arguments.output, device_file_text({device}));
     print_report(device, ops);
+    if (const auto advice = blas_advice(); !advice.empty()) {
+        fmt::print("note: {}; then calibrate again\n", advice);
+    }
     fmt::print("Written to {}; name it in [topology] device_files.\n",
                arguments.output.string());
     return 0;

@@ -300,6 +300,7 @@ std::optional<Emulation> TrainRun::make_emulation() const {
 
 void TrainRun::print_start(const std::vector<std::string>& hosts) const {
     const auto pids = all_gather_strings(world_, fmt::format("{}", getpid()));
+    const auto advice = all_gather_strings(world_, blas_advice());
     if (!is_root()) {
         return;
     }
@@ -316,6 +317,7 @@ void TrainRun::print_start(const std::vector<std::string>& hosts) const {
     }
     std::printf("%s\n", describe_run(input_, job_, ranks).c_str());
     print_notes(model_.notes);
+    print_notes(with_hosts(advice, hosts));
     if (is_waiting()) {
         std::printf(
             "Nothing is computed: each rank waits as long as its "

@@ -1,6 +1,10 @@
 #include "app/commands/train_report.hpp"
 
+#include <map>
+#include <set>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include "fusionllm/comm/collectives.hpp"
@@ -130,6 +134,22 @@ std::string gather_cpu_time(Transport& transport,
             ", of it {:.1f} s by {} ranks without a stage", idle_s, num_idle);
     }
     return line;
+}
+
+std::vector<std::string> with_hosts(const std::vector<std::string>& sentences,
+                                    const std::vector<std::string>& hosts) {
+    std::map<std::string, std::set<std::string>> hosts_of;
+    for (std::size_t rank = 0; rank < sentences.size(); ++rank) {
+        if (!sentences[rank].empty()) {
+            hosts_of[sentences[rank]].insert(hosts[rank]);
+        }
+    }
+    std::vector<std::string> notes;
+    for (const auto& [sentence, names] : hosts_of) {
+        notes.push_back(
+            fmt::format("on {}: {}", fmt::join(names, ", "), sentence));
+    }
+    return notes;
 }
 
 }  // namespace fusionllm

@@ -39,4 +39,9 @@ std::string gather_cpu_time(Transport& transport,
                             const Plan& plan,
                             const std::vector<DeviceId>& device_of_rank);
 
+//! Sentences of ranks, empty where there is none: each once, after the names of
+//! the hosts that it is of.
+std::vector<std::string> with_hosts(const std::vector<std::string>& sentences,
+                                    const std::vector<std::string>& hosts);
+
 }  // namespace fusionllm
