@@ -41,6 +41,7 @@ BoundedPartition::BoundedPartition(const CostModel& model,
       memory_(task.memory),
       use_(task.use),
       micro_batches_(task.micro_batches),
+      looks_further_(task.rule != nullptr && task.rule->weighs_errors()),
       positions_(task.cuts),
       levels_(model, task.cuts, task.rule) {
     add_kinds(task);
@@ -222,7 +223,7 @@ void BoundedPartition::fill_exits(std::size_t layer,
         const Pair link = pair(device, to);
         const double* tail = &rest.tail_s[to * num_cuts()];
         for (std::size_t j = 1; j + 1 < num_cuts(); ++j) {
-            if (tail[j] == infinity) {
+            if (tail[j] >= exit_s_[j]) {
                 continue;
             }
             const std::size_t index = levels_.find(
@@ -233,16 +234,25 @@ void BoundedPartition::fill_exits(std::size_t layer,
             if (index == levels_.size()) {
                 continue;
             }
-            const CutLevel& at = levels_.at(j, index);
-            const double total = tail[j] + link.latency_s(at) +
-                                 at.forward_bytes * link.forward_s_per_byte +
-                                 at.backward_bytes * link.backward_s_per_byte +
-                                 codec_s(kind, kinds_[kind_[to]], at) +
-                                 (at.price > 0 ? at.price * step_s : 0);
-            if (total < exit_s_[j]) {
-                exit_s_[j] = total;
-                level_of[j] = static_cast<std::uint8_t>(index);
-                next[j] = static_cast<std::uint32_t>(to);
+            const std::size_t strongest =
+                looks_further_ ? levels_.size() : index + 1;
+            for (std::size_t l = index; l < strongest; ++l) {
+                const CutLevel& at = levels_.at(j, l);
+                const double least =
+                    tail[j] + (at.price > 0 ? at.price * step_s : 0);
+                if (least >= exit_s_[j]) {
+                    break;  // the others cost more
+                }
+                const double total =
+                    least + link.latency_s(at) +
+                    at.forward_bytes * link.forward_s_per_byte +
+                    at.backward_bytes * link.backward_s_per_byte +
+                    codec_s(kind, kinds_[kind_[to]], at);
+                if (total < exit_s_[j]) {
+                    exit_s_[j] = total;
+                    level_of[j] = static_cast<std::uint8_t>(l);
+                    next[j] = static_cast<std::uint32_t>(to);
+                }
             }
         }
     }

@@ -53,8 +53,16 @@ double kept_squares(const CodecChoice& choice) {
     return std::pow(ratio, choice.selection == Selection::row ? -0.25 : -0.3);
 }
 
-// As `ErrorTable::both_errors` counts gradients.
-constexpr double weight_of_unbiased = 0.03;
+// As `ErrorTable::both_errors` counts gradients. Rounding without bias adds
+// noise to that of the samples, as fewer of them in a batch would.
+constexpr double weight_of_unbiased = 0.1;
+// A gradient on the coordinates that were sent is the true one of what was
+// computed; only what is missing of it is counted as an error.
+constexpr double weight_of_projected = 0.03;
+
+bool has_all_elements(const CodecChoice& choice) {
+    return choice.id == CodecId::dense || choice.id == CodecId::quantised;
+}
 
 //! Gradients that lose their small numbers.
 bool is_biased(const CodecChoice& choice) {
@@ -74,9 +82,7 @@ bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
                                                : choice.backward;
     };
     const auto kind = [&](const CodecChoice& choice) {
-        const bool has_all =
-            choice.id == CodecId::dense || choice.id == CodecId::quantised;
-        return !has_all                            ? choice.id
+        return !has_all_elements(choice)           ? choice.id
                : has_scales(values(choice).format) ? CodecId::quantised
                                                    : CodecId::dense;
     };
@@ -144,9 +150,17 @@ double ErrorTable::error(std::size_t cut,
 double ErrorTable::both_errors(std::size_t cut,
                                ValueId value,
                                const CodecChoice& choice) const {
-    const double weight = is_biased(choice) ? 1 : weight_of_unbiased;
-    return std::hypot(error(cut, value, Direction::forward, choice),
-                      weight * error(cut, value, Direction::backward, choice));
+    const double there = error(cut, value, Direction::forward, choice);
+    const double back = error(cut, value, Direction::backward, choice);
+    if (is_biased(choice)) {
+        return std::hypot(there, back);
+    }
+    if (has_all_elements(choice)) {
+        return std::hypot(there, weight_of_unbiased * back);
+    }
+    return std::hypot(there,
+                      weight_of_projected * back,
+                      weight_of_unbiased * number_error(choice.backward));
 }
 
 }  // namespace fusionllm

@@ -115,7 +115,9 @@ std::vector<Fence> FenceRule::choose_under_target(
                               here.empty() ? CodecChoice() : here.front().codec,
                               &CutOption::codec);
         if (!now.empty() && current != options.end() &&
-            search.fits(s, *current, slack_of_current) &&
+            search.fits(s,
+                        static_cast<std::size_t>(current - options.begin()),
+                        slack_of_current) &&
             current->error <= slack_of_error * slack_of_error * option->error) {
             option = &*current;
         }
@@ -125,10 +127,9 @@ std::vector<Fence> FenceRule::choose_under_target(
 }
 
 double FenceRule::error_price() const {
-    const bool is_free = options_.rule == "adaptive" && options_.codec.empty();
-    return !has_target() ? 0
-           : is_free     ? options_.error_price
-                         : std::min(options_.error_price, price_of_named);
+    return !has_target()     ? 0
+           : weighs_errors() ? options_.error_price
+                             : std::min(options_.error_price, price_of_named);
 }
 
 double FenceRule::price(std::span<const Fence> fences) const {

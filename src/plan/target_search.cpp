@@ -13,6 +13,9 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr int most_rounds = 8;
 // Of differences of large sums.
 constexpr double rounded_up = 1 + 1e-9;
+// Targets that are tried are so much apart.
+constexpr double longer = 1.15;
+constexpr int most_longer = 24;
 
 //! Bytes of dense messages that each line carries at a time.
 class LineBytes {
@@ -52,10 +55,19 @@ TargetSearch::TargetSearch(const CostModel& model,
                            const MeasuredStep& measured)
     : model_(model), rule_(rule), task_(task) {
     add_boundaries(placement, measured);
+    add_options();
     add_stages(placement, measured);
-    for (const Boundary& boundary : boundaries_) {
-        raise(fastest(boundary));
+    for (std::size_t s = 0; s < boundaries_.size(); ++s) {
+        raise(fastest(s));
     }
+    find_mildest();
+    if (rule_.weighs_errors()) {
+        go_further();
+        try_longer_targets();
+    }
+}
+
+void TargetSearch::find_mildest() {
     chosen_.assign(boundaries_.size(), 0);
     for (int round = 0; round < most_rounds; ++round) {
         raise_by_stages();
@@ -127,28 +139,43 @@ void TargetSearch::add_stages(const Placement& placement,
     }
 }
 
-TargetSearch::Seconds TargetSearch::transfer(const Boundary& boundary,
-                                             const CutOption& option) const {
+TargetSearch::OptionSeconds TargetSearch::seconds_of(
+    const Boundary& boundary, const CutOption& option) const {
     const CutCost& cut = model_.cut(boundary.cut);
-    const auto seconds = [&](const Link& link, double bytes) {
-        const double busy_s = bytes / link.bandwidth_bytes_per_s;
+    const double there = cut.forward_bytes - option.saved.forward_bytes;
+    const double back = cut.backward_bytes - option.saved.backward_bytes;
+    const auto link_s = [&](const Link& link, double bytes) {
         return task_.link_time == LinkTime::whole
-                   ? latency_s(link, bytes) + busy_s
-                   : busy_s;
+                   ? transfer_s(link, bytes)
+                   : bytes / link.bandwidth_bytes_per_s;
     };
-    return {seconds(boundary.forward,
-                    cut.forward_bytes - option.saved.forward_bytes),
-            seconds(boundary.backward,
-                    cut.backward_bytes - option.saved.backward_bytes)};
+    const auto codec_s = [&](DeviceId device, const SideWork& work) {
+        return Seconds{model_.codec_s(device, work.forward),
+                       model_.codec_s(device, work.backward)};
+    };
+    return {{link_s(boundary.forward, there), link_s(boundary.backward, back)},
+            transfer_s(boundary.forward, there) +
+                transfer_s(boundary.backward, back),
+            codec_s(boundary.sender, option.sender),
+            codec_s(boundary.receiver, option.receiver)};
+}
+
+void TargetSearch::add_options() {
+    for (const Boundary& boundary : boundaries_) {
+        std::vector<OptionSeconds>& seconds = seconds_.emplace_back();
+        for (const CutOption& option : rule_.options_at(boundary.cut)) {
+            seconds.push_back(seconds_of(boundary, option));
+        }
+    }
 }
 
 //! What nothing makes faster.
-TargetSearch::Seconds TargetSearch::fastest(const Boundary& boundary) const {
+TargetSearch::Seconds TargetSearch::fastest(std::size_t boundary) const {
     const bool is_interleaved = task_.objective == Objective::interleaved;
     Seconds least{infinity, infinity};
     double least_s = infinity;
-    for (const CutOption& option : rule_.options_at(boundary.cut)) {
-        const Seconds now = transfer(boundary, option);
+    for (const OptionSeconds& option : seconds_[boundary]) {
+        const Seconds now = option.link;
         const double now_s = is_interleaved
                                  ? std::max(now.forward_s, now.backward_s)
                                  : now.forward_s + now.backward_s;
@@ -169,21 +196,30 @@ void TargetSearch::raise(Seconds seconds) {
     target_.backward_s = std::max(target_.backward_s, seconds.backward_s);
 }
 
-//! Stages with what the chosen codecs take there.
-void TargetSearch::raise_by_stages() {
-    std::vector<StageSeconds> now = stages_;
-    const auto charge =
-        [&](DeviceId device, const SideWork& work, StageSeconds& stage) {
-            stage.forward_s += model_.codec_s(device, work.forward);
-            stage.backward_s += model_.codec_s(device, work.backward);
-        };
+//! Add what the option's encoding and decoding takes on both sides.
+void TargetSearch::charge(std::size_t boundary,
+                          std::size_t option,
+                          double sign,
+                          std::vector<StageSeconds>& stages) const {
+    const OptionSeconds& seconds = seconds_[boundary][option];
+    const auto add = [&](const Seconds& side, StageSeconds& stage) {
+        stage.forward_s += sign * side.forward_s;
+        stage.backward_s += sign * side.backward_s;
+    };
+    add(seconds.sender, stages[boundary]);
+    add(seconds.receiver, stages[boundary + 1]);
+}
+
+std::vector<StageSeconds> TargetSearch::stages_with_codecs() const {
+    std::vector<StageSeconds> stages = stages_;
     for (std::size_t s = 0; s < boundaries_.size(); ++s) {
-        const Boundary& boundary = boundaries_[s];
-        const CutOption& option = rule_.options_at(boundary.cut)[chosen_[s]];
-        charge(boundary.sender, option.sender, now[s]);
-        charge(boundary.receiver, option.receiver, now[s + 1]);
+        charge(s, chosen_[s], 1, stages);
     }
-    for (const StageSeconds& stage : now) {
+    return stages;
+}
+
+void TargetSearch::raise_by_stages() {
+    for (const StageSeconds& stage : stages_with_codecs()) {
         const double both_s = stage.forward_s + stage.backward_s;
         raise(task_.objective == Objective::interleaved
                   ? Seconds{both_s, both_s}
@@ -192,28 +228,147 @@ void TargetSearch::raise_by_stages() {
 }
 
 bool TargetSearch::fits(std::size_t boundary,
-                        const CutOption& option,
+                        std::size_t option,
                         double slack) const {
-    const Seconds now = transfer(boundaries_[boundary], option);
-    return now.forward_s <= slack * target_.forward_s &&
-           now.backward_s <= slack * target_.backward_s;
+    const Seconds& link = seconds_[boundary][option].link;
+    return link.forward_s <= slack * target_.forward_s &&
+           link.backward_s <= slack * target_.backward_s;
 }
 
 //! True if that changed anything.
 bool TargetSearch::choose() {
     bool has_changed = false;
     for (std::size_t s = 0; s < boundaries_.size(); ++s) {
-        const auto options = rule_.options_at(boundaries_[s].cut);
-        const auto found =
-            std::ranges::find_if(options, [&](const CutOption& option) {
-                return fits(s, option, rounded_up);
-            });
-        FUSIONLLM_EXPECTS(found != options.end());
-        const auto index = static_cast<std::size_t>(found - options.begin());
-        has_changed |= index != chosen_[s];
-        chosen_[s] = index;
+        std::size_t option = 0;
+        while (!fits(s, option, rounded_up)) {
+            ++option;
+            FUSIONLLM_EXPECTS(option < seconds_[s].size());
+        }
+        has_changed |= option != chosen_[s];
+        chosen_[s] = option;
     }
     return has_changed;
+}
+
+double TargetSearch::period_s(Seconds longest) const {
+    return task_.objective == Objective::interleaved
+               ? std::max(longest.forward_s, longest.backward_s)
+               : longest.forward_s + longest.backward_s;
+}
+
+//! The formulas of `Objective`, without the update, times the price.
+double TargetSearch::priced_step_s() const {
+    double sum_s = 0;
+    double error = 0;
+    Seconds longest;
+    const auto include = [&](double forward_s, double backward_s) {
+        longest.forward_s = std::max(longest.forward_s, forward_s);
+        longest.backward_s = std::max(longest.backward_s, backward_s);
+    };
+    for (const StageSeconds& stage : stages_with_codecs()) {
+        const double both_s = stage.forward_s + stage.backward_s;
+        sum_s += both_s;
+        if (task_.objective == Objective::interleaved) {
+            include(both_s, both_s);
+        } else {
+            include(stage.forward_s, stage.backward_s);
+        }
+    }
+    for (std::size_t s = 0; s < boundaries_.size(); ++s) {
+        const OptionSeconds& seconds = seconds_[s][chosen_[s]];
+        include(seconds.link.forward_s, seconds.link.backward_s);
+        sum_s += seconds.filling_s;
+        error += rule_.options_at(boundaries_[s].cut)[chosen_[s]].error;
+    }
+    return (1 + rule_.error_price() * error) *
+           (sum_s + (task_.micro_batches - 1) * period_s(longest));
+}
+
+bool TargetSearch::is_under_target(const StageSeconds& stage) const {
+    return task_.objective == Objective::interleaved
+               ? stage.forward_s + stage.backward_s <=
+                     rounded_up * target_.forward_s
+               : stage.forward_s <= rounded_up * target_.forward_s &&
+                     stage.backward_s <= rounded_up * target_.backward_s;
+}
+
+//! The option of the boundary that comes to least, of those under the target.
+//! \param stages with all other codecs
+std::size_t TargetSearch::find_least(
+    std::size_t boundary,
+    double priced_s,
+    const std::vector<StageSeconds>& stages) const {
+    const auto options = rule_.options_at(boundaries_[boundary].cut);
+    const auto with = [](StageSeconds stage, const Seconds& side) {
+        stage.forward_s += side.forward_s;
+        stage.backward_s += side.backward_s;
+        return stage;
+    };
+    std::size_t least = chosen_[boundary];
+    double least_s = infinity;
+    for (std::size_t i = 0; i < options.size(); ++i) {
+        const OptionSeconds& seconds = seconds_[boundary][i];
+        const StageSeconds sender = with(stages[boundary], seconds.sender);
+        const StageSeconds receiver =
+            with(stages[boundary + 1], seconds.receiver);
+        const double all_s = seconds.filling_s + sender.forward_s +
+                             sender.backward_s + receiver.forward_s +
+                             receiver.backward_s + priced_s * options[i].error;
+        if (all_s < least_s &&
+            (i == chosen_[boundary] ||
+             (fits(boundary, i, rounded_up) && is_under_target(sender) &&
+              is_under_target(receiver)))) {
+            least_s = all_s;
+            least = i;
+        }
+    }
+    return least;
+}
+
+/*!
+ * Under the same target, the option whose transfer and work of a micro-batch
+ * and price come to least: every link is passed once while the pipeline fills
+ * and once while it empties, also one that is no bottleneck.
+ */
+void TargetSearch::go_further() {
+    std::vector<StageSeconds> stages = stages_with_codecs();
+    const double priced_s = rule_.error_price() * priced_step_s();
+    for (std::size_t s = 0; s < boundaries_.size(); ++s) {
+        charge(s, chosen_[s], -1, stages);
+        chosen_[s] = find_least(s, priced_s, stages);
+        charge(s, chosen_[s], 1, stages);
+    }
+}
+
+/*!
+ * The shortest target may need codecs that lose too much: a link that takes
+ * longer than the slowest stage can come to less.
+ */
+void TargetSearch::try_longer_targets() {
+    const Seconds shortest = target_;
+    Seconds best_target = target_;
+    std::vector<std::size_t> best = chosen_;
+    double best_s = priced_step_s();
+    const auto is_dense = [&] {
+        return std::ranges::all_of(chosen_, [](auto i) { return i == 0; });
+    };
+    double times = 1;
+    for (int i = 0; i < most_longer && !is_dense(); ++i) {
+        times *= longer;
+        target_ = {times * shortest.forward_s, times * shortest.backward_s};
+        if ((task_.micro_batches - 1) * period_s(target_) >= longer * best_s) {
+            break;
+        }
+        find_mildest();
+        go_further();
+        if (const double seconds = priced_step_s(); seconds < best_s) {
+            best_s = seconds;
+            best = chosen_;
+            best_target = target_;
+        }
+    }
+    chosen_ = best;
+    target_ = best_target;
 }
 
 }  // namespace fusionllm::detail

@@ -1,5 +1,6 @@
 #include "fusionllm/sim/choose_plan.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -109,7 +110,8 @@ TEST(ChoosePlanTest, places_for_what_compression_leaves_of_the_links) {
     EXPECT_EQ(dense.plan.placement.stages.size(), 3u);
     EXPECT_TRUE(dense.plan.fences.empty());
     EXPECT_EQ(compressed.plan.placement.stages.size(), 6u);
-    EXPECT_EQ(compressed.plan.fences.size(), 1u);
+    EXPECT_TRUE(std::ranges::count(
+        compressed.plan.fences, std::size_t{3}, &Fence::cut));
     // Compressing the dense plan would not have changed anything.
     EXPECT_LT(compressed.timeline.makespan_s, 0.7 * dense.timeline.makespan_s);
 }

@@ -70,6 +70,11 @@ struct CutOption {
  * dense bytes are of all. With `sweeps` the directions have targets of their
  * own. If the dense step is not slower (`analytic_step_s`), it is taken.
  *
+ * `adaptive` then goes further, under the same target, wherever a codec's
+ * transfer and work of one micro-batch and its price (`error_price` times its
+ * squared errors times the step) come to less: every link is also passed while
+ * the pipeline fills and empties. Not with a codec that the user has named.
+ *
  * Candidates of `bottleneck`: a ratio every 1%. Of `adaptive`, by error: all
  * pairs of fp32, bf16, int8 and int4 forward and fp32, bf16, int8, int4s and
  * int3s backward, and every 19% of the ratio a top-k of every row with
@@ -114,6 +119,11 @@ public:
     //! user has named the codec, so that it is taken wherever it helps; 0 for
     //! rules without a target.
     double error_price() const;
+    //! Whether it goes further than links need where that is worth its errors:
+    //! `adaptive` that is free to choose.
+    bool weighs_errors() const {
+        return options_.rule == "adaptive" && options_.codec.empty();
+    }
 
     //! What the rule may choose at a cut, the mildest first; the least that
     //! can be sent is that of its last one.
