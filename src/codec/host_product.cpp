@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fusionllm/util/error.hpp"
+
 #include "product_tile.hpp"
 
 namespace fusionllm::detail {
@@ -21,23 +23,26 @@ struct Part {
     std::uint64_t end_panel;
 };
 
-std::uint64_t num_row_blocks(const MatrixProduct& product) {
+template <class Number>
+std::uint64_t num_row_blocks(const MatrixProduct<Number>& product) {
     return (product.M + block_rows - 1) / block_rows;
 }
 
-Part part_of(const MatrixProduct& product, std::uint64_t block) {
+template <class Number>
+Part part_of(const MatrixProduct<Number>& product, std::uint64_t block) {
     const std::uint64_t row = block % num_row_blocks(product) * block_rows;
     const std::uint64_t panel = block / num_row_blocks(product) * block_panels;
     return {row,
             std::min(row + block_rows, product.M),
             panel,
-            std::min(panel + block_panels, num_panels(product.N))};
+            std::min(panel + block_panels, num_panels<Number>(product.N))};
 }
 
 //! Rows of a from m on, `rows` at a time: from `first` to where there are
 //! `terms` more.
+template <class Number>
 struct Slice {
-    const float* from;
+    const Number* from;
     std::uint64_t step;  //!< from a row or from a k to the next
     std::uint64_t num_rows;
     std::uint64_t terms;
@@ -48,29 +53,29 @@ struct Slice {
 };
 
 //! Rows that are not there are not written.
-template <std::uint64_t rows>
-void pack_by_rows(const Slice& slice, float* to) {
+template <std::uint64_t rows, class Number>
+void pack_by_rows(const Slice<Number>& slice, Number* to) {
     for (std::uint64_t i = 0; i < slice.num_rows; ++i) {
-        const float* const from = slice.from + i * slice.step;
-        float* const row =
+        const Number* const from = slice.from + i * slice.step;
+        Number* const row =
             to + i / rows * slice.tile_size(rows) + i % rows * group;
         std::uint64_t k = 0;
         for (; k + group <= slice.terms; k += group) {
-            std::memcpy(row + k * rows, from + k, 4 * group);
+            std::memcpy(row + k * rows, from + k, sizeof(Number) * group);
         }
         std::copy_n(from + k, slice.terms - k, row + k * rows);
     }
 }
 
 //! All rows for each k: they lie together.
-template <std::uint64_t rows>
-void pack_by_terms(const Slice& slice, float* to) {
+template <std::uint64_t rows, class Number>
+void pack_by_terms(const Slice<Number>& slice, Number* to) {
     for (std::uint64_t k = 0; k < slice.terms; ++k) {
-        const float* const from = slice.from + k * slice.step;
-        float* tile = to + k * rows;
+        const Number* const from = slice.from + k * slice.step;
+        Number* tile = to + k * rows;
         std::uint64_t i = 0;
         for (; i + rows <= slice.num_rows; i += rows) {
-            std::memcpy(tile, from + i, 4 * rows);
+            std::memcpy(tile, from + i, sizeof(Number) * rows);
             tile += slice.tile_size(rows);
         }
         std::copy_n(from + i, slice.num_rows - i, tile);
@@ -78,44 +83,61 @@ void pack_by_terms(const Slice& slice, float* to) {
 }
 
 //! Sums of a tile and where they belong, those that do.
+template <class Number>
 struct Rest {
-    float* sums;
+    Number* sums;
     std::uint64_t sums_row;
-    float* out;
+    Number* out;
     std::uint64_t num_rows;
     std::uint64_t num_columns;
 };
 
-//! In the order in which transposed results lie in memory.
-template <class Visit>
-void for_each(const Rest& rest,
-              const MatrixProduct& product,
+//! In the order in which `out` lies in memory.
+template <class Number, class Visit>
+void for_each(const Rest<Number>& rest,
+              const MatrixProduct<Number>& product,
               const Visit& visit) {
-    for (std::uint64_t n = 0; n < rest.num_columns; ++n) {
-        float* const out = rest.out + n / panel_columns * product.out_panel +
-                           n % panel_columns * product.out_column;
-        for (std::uint64_t i = 0; i < rest.num_rows; ++i) {
-            visit(rest.sums[i * rest.sums_row + n], out[i * product.out_row]);
+    constexpr std::uint64_t width = panel_columns<Number>;
+    for (std::uint64_t first = 0; first < rest.num_columns; first += width) {
+        Number* const sums = rest.sums + first;
+        Number* const out = rest.out + first / width * product.out_panel;
+        const std::uint64_t size = std::min(width, rest.num_columns - first);
+        if (product.out_column == 1 && size == width) {
+            for (std::uint64_t i = 0; i < rest.num_rows; ++i) {
+                for (std::uint64_t n = 0; n < width; ++n) {
+                    visit(sums[i * rest.sums_row + n],
+                          out[i * product.out_row + n]);
+                }
+            }
+            continue;
+        }
+        for (std::uint64_t n = 0; n < size; ++n) {
+            for (std::uint64_t i = 0; i < rest.num_rows; ++i) {
+                visit(sums[i * rest.sums_row + n],
+                      out[i * product.out_row + n * product.out_column]);
+            }
         }
     }
 }
 
-void load(const Rest& rest, const MatrixProduct& product) {
-    for_each(rest, product, [](float& sum, float& out) { sum = out; });
+template <class Number>
+void load(const Rest<Number>& rest, const MatrixProduct<Number>& product) {
+    for_each(rest, product, [](Number& sum, Number& out) { sum = out; });
 }
 
-void store(const Rest& rest, const MatrixProduct& product) {
+template <class Number>
+void store(const Rest<Number>& rest, const MatrixProduct<Number>& product) {
     if (product.add_to == AddTo::out) {
-        for_each(rest, product, [](float& sum, float& out) { out += sum; });
+        for_each(rest, product, [](Number& sum, Number& out) { out += sum; });
     } else {
-        for_each(rest, product, [](float& sum, float& out) { out = sum; });
+        for_each(rest, product, [](Number& sum, Number& out) { out = sum; });
     }
 }
 
-template <class Tiles, Packing packing>
+template <class Number, class Tiles, Packing packing>
 class BlockMultiplier {
 public:
-    BlockMultiplier(const MatrixProduct& product, const Part& part)
+    BlockMultiplier(const MatrixProduct<Number>& product, const Part& part)
         : product_(product), part_(part) {}
 
     void multiply() {
@@ -129,15 +151,16 @@ public:
 
 private:
     static constexpr std::uint64_t rows = Tiles::rows;
+    static constexpr std::uint64_t columns = panel_columns<Number>;
     static_assert(block_rows % rows == 0);
 
-    const MatrixProduct& product_;
+    const MatrixProduct<Number>& product_;
     Part part_;
     std::uint64_t first_term_ = 0;
     std::uint64_t num_terms_ = 0;
-    alignas(64) float packed_[block_rows * block_terms];
+    alignas(64) Number packed_[block_rows * block_terms];
 
-    Slice slice() const {
+    Slice<Number> slice() const {
         return {product_.a + part_.first_row * product_.a_row +
                     first_term_ * product_.a_inner,
                 packing == Packing::by_rows ? product_.a_row : product_.a_inner,
@@ -146,12 +169,12 @@ private:
     }
 
     void pack() {
-        const Slice rest = slice();
+        const Slice<Number> rest = slice();
         // The last tile may have fewer rows; what is there must be numbers.
         if (rest.num_rows % rows != 0) {
             std::fill_n(packed_ + rest.num_rows / rows * rest.tile_size(rows),
                         rest.tile_size(rows),
-                        0.0f);
+                        Number(0));
         }
         if constexpr (packing == Packing::by_rows) {
             pack_by_rows<rows>(rest, packed_);
@@ -173,7 +196,7 @@ private:
 
     template <int panels>
     void multiply_rows(std::uint64_t panel) {
-        const float* a = packed_;
+        const Number* a = packed_;
         for (std::uint64_t m = part_.first_row; m < part_.end_row; m += rows) {
             multiply_tile<panels>(a, m, panel);
             a += slice().tile_size(rows);
@@ -181,17 +204,17 @@ private:
     }
 
     template <int panels>
-    void multiply_tile(const float* a, std::uint64_t m, std::uint64_t panel) {
-        constexpr std::uint64_t width = panels * panel_columns;
-        Rest rest{
+    void multiply_tile(const Number* a, std::uint64_t m, std::uint64_t panel) {
+        constexpr std::uint64_t width = panels * columns;
+        Rest<Number> rest{
             nullptr,
             width,
             product_.out + m * product_.out_row + panel * product_.out_panel,
             std::min(rows, part_.end_row - m),
-            std::min(width, product_.N - panel * panel_columns)};
-        Tile tile{
+            std::min(width, product_.N - panel * columns)};
+        Tile<Number> tile{
             a,
-            product_.b + panel * product_.b_panel + first_term_ * panel_columns,
+            product_.b + panel * product_.b_panel + first_term_ * columns,
             product_.b_panel,
             num_terms_,
             rest.out,
@@ -203,10 +226,10 @@ private:
             Tiles::template add<packing, panels>(tile);
             return;
         }
-        alignas(64) float sums[rows * width] = {};
+        alignas(64) Number sums[rows * width] = {};
         rest.sums = tile.sums = sums;
         tile.sums_row = width;
-        tile.sums_panel = panel_columns;
+        tile.sums_panel = columns;
         if (tile.start == Start::sums) {
             load(rest, product_);
         }
@@ -215,12 +238,14 @@ private:
     }
 };
 
-template <class Tiles>
-void multiply_with(const MatrixProduct& product, const Part& part) {
+template <class Tiles, class Number>
+void multiply_with(const MatrixProduct<Number>& product, const Part& part) {
     if (product.a_inner == 1) {
-        BlockMultiplier<Tiles, Packing::by_rows>(product, part).multiply();
+        BlockMultiplier<Number, Tiles, Packing::by_rows>(product, part)
+            .multiply();
     } else {
-        BlockMultiplier<Tiles, Packing::by_terms>(product, part).multiply();
+        BlockMultiplier<Number, Tiles, Packing::by_terms>(product, part)
+            .multiply();
     }
 }
 
@@ -246,25 +271,35 @@ Isa best_isa() {
                             : Isa::plain;
 }
 
-std::uint64_t num_blocks(const MatrixProduct& product) {
+template <class Number>
+std::uint64_t num_blocks(const MatrixProduct<Number>& product) {
     return num_row_blocks(product) *
-           ((num_panels(product.N) + block_panels - 1) / block_panels);
+           ((num_panels<Number>(product.N) + block_panels - 1) / block_panels);
 }
 
-void multiply_block(const MatrixProduct& product,
+template <class Number>
+void multiply_block(const MatrixProduct<Number>& product,
                     Isa isa,
                     std::uint64_t block) {
+    FUSIONLLM_EXPECTS(product.a_inner == 1 || product.a_row == 1);
+    FUSIONLLM_EXPECTS(product.add_to == AddTo::zero ||
+                      product.K <= most_terms_added);
     const Part part = part_of(product, block);
     switch (isa) {
 #if FUSIONLLM_X86_TILES
         case Isa::avx512:
-            return multiply_with<Avx512Tiles>(product, part);
+            return multiply_with<Avx512Tiles<Number>>(product, part);
         case Isa::avx2:
-            return multiply_with<Avx2Tiles>(product, part);
+            return multiply_with<Avx2Tiles<Number>>(product, part);
 #endif
         default:
-            return multiply_with<PlainTiles>(product, part);
+            return multiply_with<PlainTiles<Number>>(product, part);
     }
 }
+
+template std::uint64_t num_blocks(const MatrixProduct<float>&);
+template std::uint64_t num_blocks(const MatrixProduct<double>&);
+template void multiply_block(const MatrixProduct<float>&, Isa, std::uint64_t);
+template void multiply_block(const MatrixProduct<double>&, Isa, std::uint64_t);
 
 }  // namespace fusionllm::detail

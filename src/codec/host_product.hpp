@@ -16,9 +16,23 @@ bool has(Isa isa);
 
 Isa best_isa();
 
-//! Blocks of 48 rows by 128 columns, those of the same columns together.
-std::uint64_t num_blocks(const MatrixProduct& product);
+//! Blocks of 48 rows by 8 panels, those of the same columns together. Numbers
+//! are float or double.
+template <class Number>
+std::uint64_t num_blocks(const MatrixProduct<Number>& product);
 
-void multiply_block(const MatrixProduct& product, Isa isa, std::uint64_t block);
+template <class Number>
+void multiply_block(const MatrixProduct<Number>& product,
+                    Isa isa,
+                    std::uint64_t block);
+
+//! All blocks, one after the other.
+template <class Number>
+void multiply(const MatrixProduct<Number>& product) {
+    const Isa isa = best_isa();
+    for (std::uint64_t i = 0; i < num_blocks(product); ++i) {
+        multiply_block(product, isa, i);
+    }
+}
 
 }  // namespace fusionllm::detail

@@ -16,14 +16,14 @@ struct DeviceProduct {
     static constexpr int rows = 4;
     static constexpr int lanes = 8;
 
-    MatrixProduct product;
+    MatrixProduct<float> product;
 
     std::uint64_t num_items() const {
         return (product.M + rows - 1) / rows * num_lanes();
     }
 
     KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t item) const {
-        const MatrixProduct& p = product;
+        const MatrixProduct<float>& p = product;
         const std::uint64_t m = item / num_lanes() * rows;
         const std::uint64_t n = item % num_lanes() * lanes;
         // Beyond the last row the last again, which is not written.
@@ -32,15 +32,15 @@ struct DeviceProduct {
             const std::uint64_t row = m + static_cast<std::uint64_t>(i);
             from[i] = p.a + (row < p.M ? row : p.M - 1) * p.a_row;
         }
-        const float* const b =
-            p.b + n / panel_columns * p.b_panel + n % panel_columns;
+        const float* const b = p.b + n / panel_columns<float> * p.b_panel +
+                               n % panel_columns<float>;
         float sums[rows][lanes] = {};
         for (std::uint64_t k = 0; k < p.K; ++k) {
             for (int i = 0; i < rows; ++i) {
                 const float factor = from[i][k * p.a_inner];
                 for (int j = 0; j < lanes; ++j) {
-                    sums[i][j] =
-                        fmaf(factor, b[k * panel_columns + j], sums[i][j]);
+                    sums[i][j] = fmaf(
+                        factor, b[k * panel_columns<float> + j], sums[i][j]);
                 }
             }
         }
@@ -54,12 +54,13 @@ struct DeviceProduct {
     KOKKOS_INLINE_FUNCTION void store(std::uint64_t m,
                                       std::uint64_t n,
                                       const float (&sums)[rows][lanes]) const {
-        const MatrixProduct& p = product;
+        const MatrixProduct<float>& p = product;
         for (std::uint64_t i = 0; i < rows && m + i < p.M; ++i) {
             for (std::uint64_t j = 0; j < lanes && n + j < p.N; ++j) {
-                float& out = p.out[(m + i) * p.out_row +
-                                   (n + j) / panel_columns * p.out_panel +
-                                   (n + j) % panel_columns * p.out_column];
+                float& out =
+                    p.out[(m + i) * p.out_row +
+                          (n + j) / panel_columns<float> * p.out_panel +
+                          (n + j) % panel_columns<float> * p.out_column];
                 out = p.add_to == AddTo::out ? out + sums[i][j] : sums[i][j];
             }
         }
@@ -68,7 +69,7 @@ struct DeviceProduct {
 
 //! Work item: a block of `multiply_block`.
 struct HostProduct {
-    MatrixProduct product;
+    MatrixProduct<float> product;
     Isa isa = best_isa();
 
     std::uint64_t num_items() const { return num_blocks(product); }

@@ -11,6 +11,7 @@
 #include "product_kernel.hpp"
 #include "value_bits.hpp"
 #include "value_tile.hpp"
+#include "vector_set.hpp"
 
 namespace fusionllm {
 namespace {
@@ -62,28 +63,17 @@ Vectors choose(const Vectors& vectors,
                const Vectors& product,
                std::uint64_t columns) {
     const std::uint64_t size = vectors.size() / columns;
+    detail::VectorSet products(size, columns);
+    products.add(product);
+    const std::vector<double> dots = products.dots(vectors);
     std::vector<double> small(size * size);
     for (std::uint64_t i = 0; i < size; ++i) {
         for (std::uint64_t j = 0; j < size; ++j) {
-            double sum = 0;
-            for (std::uint64_t c = 0; c < columns; ++c) {
-                sum += vectors[i * columns + c] * product[j * columns + c];
-            }
-            small[i * size + j] += sum / 2;
-            small[j * size + i] += sum / 2;
+            small[i * size + j] =
+                dots[i * size + j] / 2 + dots[j * size + i] / 2;
         }
     }
-    const auto turned = detail::find_eigenvectors(std::move(small), size);
-    Vectors chosen(vectors.size());
-    for (std::uint64_t i = 0; i < size; ++i) {
-        for (std::uint64_t j = 0; j < size; ++j) {
-            for (std::uint64_t c = 0; c < columns; ++c) {
-                chosen[i * columns + c] +=
-                    turned[i * size + j] * product[j * columns + c];
-            }
-        }
-    }
-    return chosen;
+    return products.combine(detail::find_eigenvectors(std::move(small), size));
 }
 
 BasisBits round_to_f16(const Vectors& vectors,
@@ -138,7 +128,7 @@ public:
           x_(x.data()),
           shape_(shape),
           kept_(kept),
-          width_(detail::whole_panels(kept)),
+          width_(detail::whole_panels<float>(kept)),
           factor_(find_factor()),
           v_("FusionLLM::Subspace::v", shape.columns * width_),
           projected_("FusionLLM::Subspace::projected", shape.rows * width_),
@@ -149,7 +139,7 @@ public:
     Vectors multiply(const Vectors& vectors) {
         for (std::uint64_t j = 0; j < kept_; ++j) {
             for (std::uint64_t c = 0; c < shape_.columns; ++c) {
-                v_host_(detail::panel_index(c, j, shape_.columns)) =
+                v_host_(detail::panel_index<float>(c, j, shape_.columns)) =
                     static_cast<float>(factor_ *
                                        vectors[j * shape_.columns + c]);
             }
@@ -162,8 +152,8 @@ public:
         Vectors product(vectors.size());
         for (std::uint64_t j = 0; j < kept_; ++j) {
             for (std::uint64_t c = 0; c < shape_.columns; ++c) {
-                product[j * shape_.columns + c] =
-                    product_host_(detail::panel_index(c, j, shape_.columns));
+                product[j * shape_.columns + c] = product_host_(
+                    detail::panel_index<float>(c, j, shape_.columns));
             }
         }
         return product;
@@ -209,11 +199,11 @@ private:
              .a_row = shape_.columns,
              .a_inner = 1,
              .b = v_.data(),
-             .b_panel = shape_.columns * detail::panel_columns,
+             .b_panel = shape_.columns * detail::panel_columns<float>,
              .out = projected_.data(),
-             .out_row = detail::panel_columns,
+             .out_row = detail::panel_columns<float>,
              .out_column = 1,
-             .out_panel = shape_.rows * detail::panel_columns,
+             .out_panel = shape_.rows * detail::panel_columns<float>,
              .M = shape_.rows,
              .N = width_,
              .K = shape_.columns,
@@ -232,12 +222,12 @@ private:
                 {.a = x_ + r * shape_.columns,
                  .a_row = 1,
                  .a_inner = shape_.columns,
-                 .b = projected_.data() + r * detail::panel_columns,
-                 .b_panel = shape_.rows * detail::panel_columns,
+                 .b = projected_.data() + r * detail::panel_columns<float>,
+                 .b_panel = shape_.rows * detail::panel_columns<float>,
                  .out = product_.data(),
-                 .out_row = detail::panel_columns,
+                 .out_row = detail::panel_columns<float>,
                  .out_column = 1,
-                 .out_panel = shape_.columns * detail::panel_columns,
+                 .out_panel = shape_.columns * detail::panel_columns<float>,
                  .M = shape_.columns,
                  .N = width_,
                  .K = std::min(panel, shape_.rows - r),

@@ -38,9 +38,9 @@ public:
           head_bytes_(value_block_bytes(ValueFormat::f16, basis_rows_ * kept_)),
           basis_device_("FusionLLM::Subspace::basis", basis_rows_ * kept_),
           to_coefficients_("FusionLLM::Subspace::to_coefficients",
-                           shape.columns * detail::whole_panels(kept_)),
+                           shape.columns * detail::whole_panels<float>(kept_)),
           to_numbers_("FusionLLM::Subspace::to_numbers",
-                      kept_ * detail::whole_panels(shape.columns)),
+                      kept_ * detail::whole_panels<float>(shape.columns)),
           coefficients_("FusionLLM::Subspace::coefficients",
                         kept_ * shape.rows),
           exponents_("FusionLLM::Subspace::exponents", shape.rows) {}
@@ -197,6 +197,8 @@ private:
     using Policy =
         Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
 
+    static constexpr int at_once = detail::rows_at_once<Execution>;
+
     Execution execution_;
     CodecPair specs_;
     MatrixShape shape_;
@@ -265,8 +267,8 @@ private:
     void divide_rows() {
         Kokkos::parallel_for(
             "FusionLLM::Subspace::divide_rows",
-            Policy(execution_, 0, shape_.rows),
-            detail::DivideRow{
+            Policy(execution_, 0, (shape_.rows + at_once - 1) / at_once),
+            detail::DivideRows<at_once>{
                 coefficients_.data(), exponents_.data(), shape_.rows, kept_});
         execution_.fence();
     }
@@ -274,8 +276,8 @@ private:
     void multiply_rows() {
         Kokkos::parallel_for(
             "FusionLLM::Subspace::multiply_rows",
-            Policy(execution_, 0, shape_.rows),
-            detail::MultiplyRow{
+            Policy(execution_, 0, (shape_.rows + at_once - 1) / at_once),
+            detail::MultiplyRows<at_once>{
                 coefficients_.data(), exponents_.data(), shape_.rows, kept_});
         execution_.fence();
     }
@@ -384,8 +386,8 @@ private:
         for (std::uint64_t c = 0; c < shape_.columns; ++c) {
             for (std::uint64_t j = 0; j < kept_; ++j) {
                 const float number = plain(c * kept_ + j);
-                v(detail::panel_index(c, j, shape_.columns)) = number;
-                v_transposed(detail::panel_index(j, c, kept_)) = number;
+                v(detail::panel_index<float>(c, j, shape_.columns)) = number;
+                v_transposed(detail::panel_index<float>(j, c, kept_)) = number;
             }
         }
         Kokkos::deep_copy(basis_device_, plain);
@@ -400,11 +402,11 @@ private:
              .a_row = shape_.columns,
              .a_inner = 1,
              .b = to_coefficients_.data(),
-             .b_panel = shape_.columns * detail::panel_columns,
+             .b_panel = shape_.columns * detail::panel_columns<float>,
              .out = coefficients_.data(),
              .out_row = 1,
              .out_column = shape_.rows,
-             .out_panel = shape_.rows * detail::panel_columns,
+             .out_panel = shape_.rows * detail::panel_columns<float>,
              .M = shape_.rows,
              .N = kept_,
              .K = shape_.columns,
@@ -422,11 +424,11 @@ private:
              .a_row = 1,
              .a_inner = shape_.rows,
              .b = to_numbers_.data(),
-             .b_panel = kept_ * detail::panel_columns,
+             .b_panel = kept_ * detail::panel_columns<float>,
              .out = numbers.data(),
              .out_row = shape_.columns,
              .out_column = 1,
-             .out_panel = detail::panel_columns,
+             .out_panel = detail::panel_columns<float>,
              .M = shape_.rows,
              .N = shape_.columns,
              .K = kept_,
