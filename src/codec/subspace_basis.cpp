@@ -115,6 +115,15 @@ struct LargestExponent {
     }
 };
 
+struct Scale {
+    float* numbers;
+    float factor;
+
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t i) const {
+        numbers[i] *= factor;
+    }
+};
+
 //! X^T X, for products with vectors; times some power of two, with which
 //! products of tiny and of large numbers are f32, too.
 template <class Execution>
@@ -146,6 +155,7 @@ public:
         }
         Kokkos::deep_copy(execution_, v_, v_host_);
         project();
+        rescale();
         project_back();
         Kokkos::deep_copy(execution_, product_host_, product_);
         execution_.fence();
@@ -162,6 +172,8 @@ public:
 private:
     using Memory = typename Execution::memory_space;
     using View = Kokkos::View<float*, Memory>;
+    using Range =
+        Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
     // HostMirror has another name in Kokkos 5.
     using HostView =
         decltype(Kokkos::create_mirror_view(std::declval<const View&>()));
@@ -178,16 +190,15 @@ private:
     HostView v_host_;
     HostView product_host_;
 
-    //! X v is about 1 with it, or not far from where X is near the ends of f32.
+    //! X v is about 1 with it, or as near as v stays f32.
     double find_factor() const {
         const LargestExponent kernel{x_, shape_.size()};
         int exponent = 0;
         Kokkos::parallel_reduce(
             "FusionLLM::Subspace::find_factor",
-            Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>(
-                execution_,
-                0,
-                (kernel.size + kernel.at_once - 1) / kernel.at_once),
+            Range(execution_,
+                  0,
+                  (kernel.size + kernel.at_once - 1) / kernel.at_once),
             kernel,
             Kokkos::Max<int>(exponent));
         return std::ldexp(1.0, std::clamp(127 - exponent, -100, 100));
@@ -211,6 +222,17 @@ private:
         Kokkos::parallel_for("FusionLLM::Subspace::project",
                              detail::items_of(execution_, kernel),
                              kernel);
+    }
+
+    //! X^T X v, too, would be beyond f32 where X is near its ends.
+    void rescale() {
+        if (factor_ > 0x1p-60 && factor_ < 0x1p60) {
+            return;
+        }
+        Kokkos::parallel_for(
+            "FusionLLM::Subspace::rescale",
+            Range(execution_, 0, projected_.size()),
+            Scale{projected_.data(), static_cast<float>(factor_)});
     }
 
     //! Some rows at a time, which stay in the cache for all columns, and whose
