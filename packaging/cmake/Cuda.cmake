@@ -8,6 +8,8 @@ endif()
 
 function(fusionllm_compile_as_cuda layer)
   get_target_property(sources fusionllm_${layer} SOURCES)
+  # What is for processors alone.
+  list(FILTER sources EXCLUDE REGEX "/host_[a-z_]*\\.cpp$")
   set_source_files_properties(${sources} PROPERTIES LANGUAGE CUDA)
   set_target_properties(fusionllm_${layer} PROPERTIES
     CUDA_ARCHITECTURES "${Kokkos_CUDA_ARCHITECTURES}"

@@ -7,6 +7,8 @@
 
 #include "fusionllm/util/error.hpp"
 
+#include "vector_set.hpp"
+
 namespace fusionllm::detail {
 namespace {
 
@@ -33,14 +35,60 @@ void scale(Vector a, double factor) {
     }
 }
 
+// Vectors that are made orthonormal to all those before at once, by products
+// of matrices, and then among themselves.
+constexpr std::size_t block = 24;
+
 class Orthonormaliser {
 public:
     Orthonormaliser(std::vector<double>& vectors, std::uint64_t num_vectors)
-        : vectors_(vectors), size_(vectors.size() / num_vectors) {}
+        : vectors_(vectors),
+          num_(num_vectors),
+          size_(vectors.size() / num_vectors),
+          done_(num_vectors, size_) {}
 
-    void add(std::size_t index) {
-        const Vector v = vector(index);
-        // Without this, squares of tiny numbers would vanish.
+    void run() {
+        for (std::size_t first = 0; first < num_; first += block) {
+            const std::size_t end = std::min(first + block, num_);
+            double before[block];
+            for (std::size_t i = first; i < end; ++i) {
+                before[i - first] = prepare(vector(i));
+            }
+            remove_done(first, end);
+            for (std::size_t i = first; i < end; ++i) {
+                remove(first, i);
+                const double after = std::sqrt(dot(vector(i), vector(i)));
+                // Less than what rounding leaves of a dependent one.
+                if (!(after > 1e-10 * before[i - first])) {
+                    replace(i);
+                }
+                normalise(vector(i));
+            }
+            remove_done(first, end);
+            for (std::size_t i = first; i < end; ++i) {
+                remove(first, i);
+                normalise(vector(i));
+            }
+            done_.add(vectors_between(first, end));
+        }
+    }
+
+private:
+    std::vector<double>& vectors_;
+    std::size_t num_;
+    std::size_t size_;
+    VectorSet done_;
+    std::size_t next_unit_ = 0;
+
+    Vector vectors_between(std::size_t first, std::size_t end) {
+        return Vector(vectors_).subspan(first * size_, (end - first) * size_);
+    }
+    Vector vector(std::size_t index) {
+        return vectors_between(index, index + 1);
+    }
+
+    //! Its length, then. Without this, squares of tiny numbers would vanish.
+    static double prepare(Vector v) {
         double largest = 0;
         for (const double number : v) {
             largest = std::max(largest, std::abs(number));
@@ -48,30 +96,27 @@ public:
         if (largest > 0) {
             scale(v, 1 / largest);
         }
-        const double before = std::sqrt(dot(v, v));
-        remove_others(index);
-        const double after = std::sqrt(dot(v, v));
-        // Less than what rounding leaves of a dependent one.
-        if (!(after > 1e-10 * before)) {
-            replace(index);
+        return std::sqrt(dot(v, v));
+    }
+
+    static void normalise(Vector v) { scale(v, 1 / std::sqrt(dot(v, v))); }
+
+    //! From those of a block, the parts of all before it.
+    void remove_done(std::size_t first, std::size_t end) {
+        if (first == 0) {
+            return;
         }
-        remove_others(index);
-        scale(v, 1 / std::sqrt(dot(v, v)));
+        const Vector vectors = vectors_between(first, end);
+        const std::vector<double> parts = done_.combine(done_.dots(vectors));
+        for (std::size_t k = 0; k < vectors.size(); ++k) {
+            vectors[k] -= parts[k];
+        }
     }
 
-private:
-    std::vector<double>& vectors_;
-    std::size_t size_;
-    std::size_t next_unit_ = 0;
-
-    Vector vector(std::size_t index) {
-        return Vector(vectors_).subspan(index * size_, size_);
-    }
-
-    //! Of the vectors before it.
-    void remove_others(std::size_t index) {
+    //! The parts of those from `first` on that are before it.
+    void remove(std::size_t first, std::size_t index) {
         const Vector v = vector(index);
-        for (std::size_t i = 0; i < index; ++i) {
+        for (std::size_t i = first; i < index; ++i) {
             const Vector other = vector(i);
             const double part = dot(v, other);
             for (std::size_t k = 0; k < size_; ++k) {
@@ -97,7 +142,7 @@ private:
                 const Vector v = vector(index);
                 std::fill(v.begin(), v.end(), 0.0);
                 v[unit] = 1;
-                remove_others(index);
+                remove(0, index);
                 return;
             }
         }
@@ -180,10 +225,16 @@ private:
         return Vector(matrix).subspan(i * size_, size_);
     }
     void apply(std::size_t p, std::size_t q, const Rotation& rotation) {
-        rotate(row(matrix_, p), row(matrix_, q), rotation);
+        const Vector a = row(matrix_, p);
+        const Vector b = row(matrix_, q);
+        rotate(a, b, rotation);
+        rotate(a.subspan(p, 1), a.subspan(q, 1), rotation);
+        rotate(b.subspan(p, 1), b.subspan(q, 1), rotation);
+        b[p] = a[q];
+        // Columns are what rows are.
         for (std::size_t k = 0; k < size_; ++k) {
-            const Vector of = row(matrix_, k);
-            rotate(of.subspan(p, 1), of.subspan(q, 1), rotation);
+            matrix_[k * size_ + p] = a[k];
+            matrix_[k * size_ + q] = b[k];
         }
         rotate(row(vectors_, p), row(vectors_, q), rotation);
     }
@@ -204,10 +255,7 @@ std::vector<double> find_eigenvectors(std::vector<double> matrix,
 void orthonormalise(std::vector<double>& vectors, std::uint64_t num_vectors) {
     FUSIONLLM_EXPECTS(num_vectors > 0 &&
                       vectors.size() / num_vectors >= num_vectors);
-    Orthonormaliser orthonormaliser(vectors, num_vectors);
-    for (std::size_t i = 0; i < num_vectors; ++i) {
-        orthonormaliser.add(i);
-    }
+    Orthonormaliser(vectors, num_vectors).run();
 }
 
 }  // namespace fusionllm::detail

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include <Kokkos_Core.hpp>
 
@@ -30,47 +31,100 @@ KOKKOS_INLINE_FUNCTION float power_of_two(int n) {
     return float_of(static_cast<std::uint32_t>(n + 127) << 23);
 }
 
-//! A work item divides a row so that its largest number is below 1 (but for the
-//! largest numbers there are); zeros and what is not finite stay.
-struct DivideRow {
+//! A work item's rows: neighbours in memory, which processors take together.
+template <class Execution>
+inline constexpr int rows_at_once =
+    std::is_same_v<typename Execution::memory_space, Kokkos::HostSpace> ? 64
+                                                                        : 1;
+
+//! Calls visit(i, coefficient) for row first + i, one vector after the other.
+template <int most, class Visit>
+KOKKOS_INLINE_FUNCTION void for_each_coefficient(float* coefficients,
+                                                 std::uint64_t rows,
+                                                 std::uint64_t kept,
+                                                 std::uint64_t first,
+                                                 const Visit& visit) {
+    const std::uint64_t left = rows - first;
+    for (std::uint64_t j = 0; j < kept; ++j) {
+        float* const from = coefficients + j * rows + first;
+        if (left >= most) {
+            for (int i = 0; i < most; ++i) {
+                visit(i, from[i]);
+            }
+        } else {
+            for (int i = 0; i < static_cast<int>(left); ++i) {
+                visit(i, from[i]);
+            }
+        }
+    }
+}
+
+//! A work item divides rows so that the largest number of each is below 1 (but
+//! for the largest numbers there are); zeros and what is not finite stay.
+template <int most>
+struct DivideRows {
     float* coefficients;
     unsigned char* exponents;
     std::uint64_t rows;
     std::uint64_t kept;
 
-    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t r) const {
-        std::uint32_t largest = 0;
-        for (std::uint64_t j = 0; j < kept; ++j) {
-            const std::uint32_t size =
-                bits_of(coefficients[j * rows + r]) & ~sign_bit;
-            largest = size > largest ? size : largest;
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t item) const {
+        const std::uint64_t first = item * most;
+        // Signed comparisons are what baseline x86-64 has.
+        std::int32_t largest[most] = {};
+        for_each_coefficient<most>(
+            coefficients, rows, kept, first, [&](int i, float& number) {
+                const auto size =
+                    static_cast<std::int32_t>(bits_of(number) & ~sign_bit);
+                largest[i] = size > largest[i] ? size : largest[i];
+            });
+        float factors[most];
+        for (int i = 0; i < most; ++i) {
+            const int exponent = exponent_of(largest[i]);
+            factors[i] = power_of_two(-exponent);
+            if (first + static_cast<std::uint64_t>(i) < rows) {
+                exponents[first + i] =
+                    static_cast<unsigned char>(exponent + 128);
+            }
         }
-        int exponent = 0;
-        if (largest != 0 && largest < infinity_bits) {
-            exponent = static_cast<int>(largest >> 23) - 126;
-            exponent = exponent > 126 ? 126 : exponent;
+        for_each_coefficient<most>(
+            coefficients, rows, kept, first, [&](int i, float& number) {
+                number *= factors[i];
+            });
+    }
+
+    KOKKOS_INLINE_FUNCTION static int exponent_of(std::int32_t largest) {
+        if (largest == 0 ||
+            static_cast<std::uint32_t>(largest) >= infinity_bits) {
+            return 0;
         }
-        exponents[r] = static_cast<unsigned char>(exponent + 128);
-        const float factor = power_of_two(-exponent);
-        for (std::uint64_t j = 0; j < kept; ++j) {
-            coefficients[j * rows + r] *= factor;
-        }
+        const int exponent = (largest >> 23) - 126;
+        return exponent > 126 ? 126 : exponent;
     }
 };
 
 //! The inverse; a byte that no sender writes counts as the nearest one.
-struct MultiplyRow {
+template <int most>
+struct MultiplyRows {
     float* coefficients;
     const unsigned char* exponents;
     std::uint64_t rows;
     std::uint64_t kept;
 
-    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t r) const {
-        const int exponent = static_cast<int>(exponents[r]) - 128;
-        const float factor = power_of_two(exponent < -126 ? -126 : exponent);
-        for (std::uint64_t j = 0; j < kept; ++j) {
-            coefficients[j * rows + r] *= factor;
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t item) const {
+        const std::uint64_t first = item * most;
+        float factors[most] = {};
+        for (int i = 0; i < most; ++i) {
+            if (first + static_cast<std::uint64_t>(i) < rows) {
+                const int exponent =
+                    static_cast<int>(exponents[first + i]) - 128;
+                factors[i] = power_of_two(exponent < -126 ? -126 : exponent);
+            }
         }
+        for_each_coefficient<most>(
+            coefficients, rows, kept, first, [&](int i, float& number) {
+                number *= factors[i];
+            });
     }
 };
 

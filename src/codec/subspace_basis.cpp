@@ -7,9 +7,11 @@
 #include "fusionllm/util/random.hpp"
 
 #include "execution.hpp"
-#include "matrix_product.hpp"
 #include "orthonormal.hpp"
+#include "product_kernel.hpp"
 #include "value_bits.hpp"
+#include "value_tile.hpp"
+#include "vector_set.hpp"
 
 namespace fusionllm {
 namespace {
@@ -61,28 +63,17 @@ Vectors choose(const Vectors& vectors,
                const Vectors& product,
                std::uint64_t columns) {
     const std::uint64_t size = vectors.size() / columns;
+    detail::VectorSet products(size, columns);
+    products.add(product);
+    const std::vector<double> dots = products.dots(vectors);
     std::vector<double> small(size * size);
     for (std::uint64_t i = 0; i < size; ++i) {
         for (std::uint64_t j = 0; j < size; ++j) {
-            double sum = 0;
-            for (std::uint64_t c = 0; c < columns; ++c) {
-                sum += vectors[i * columns + c] * product[j * columns + c];
-            }
-            small[i * size + j] += sum / 2;
-            small[j * size + i] += sum / 2;
+            small[i * size + j] =
+                dots[i * size + j] / 2 + dots[j * size + i] / 2;
         }
     }
-    const auto turned = detail::find_eigenvectors(std::move(small), size);
-    Vectors chosen(vectors.size());
-    for (std::uint64_t i = 0; i < size; ++i) {
-        for (std::uint64_t j = 0; j < size; ++j) {
-            for (std::uint64_t c = 0; c < columns; ++c) {
-                chosen[i * columns + c] +=
-                    turned[i * size + j] * product[j * columns + c];
-            }
-        }
-    }
-    return chosen;
+    return products.combine(detail::find_eigenvectors(std::move(small), size));
 }
 
 BasisBits round_to_f16(const Vectors& vectors,
@@ -106,7 +97,35 @@ BasisBits make_unit_vectors(std::uint64_t columns, std::uint64_t kept) {
     return bits;
 }
 
-//! X^T X, for products with vectors.
+//! A work item: the largest exponent of 64 numbers, as f32 has it.
+struct LargestExponent {
+    const float* numbers;
+    std::uint64_t size;
+
+    static constexpr std::uint64_t at_once = 64;
+
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t item,
+                                           int& largest) const {
+        const std::uint64_t first = item * at_once;
+        const std::uint64_t left = size - first;
+        const std::uint32_t bits = detail::find_largest(
+            numbers + first, static_cast<int>(left < at_once ? left : at_once));
+        const int exponent = static_cast<int>(bits >> 23);
+        largest = exponent > largest ? exponent : largest;
+    }
+};
+
+struct Scale {
+    float* numbers;
+    float factor;
+
+    KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t i) const {
+        numbers[i] *= factor;
+    }
+};
+
+//! X^T X, for products with vectors; times some power of two, with which
+//! products of tiny and of large numbers are f32, too.
 template <class Execution>
 class Gram {
 public:
@@ -118,88 +137,126 @@ public:
           x_(x.data()),
           shape_(shape),
           kept_(kept),
-          width_(detail::whole_lanes(kept)),
+          width_(detail::whole_panels<float>(kept)),
+          factor_(find_factor()),
           v_("FusionLLM::Subspace::v", shape.columns * width_),
           projected_("FusionLLM::Subspace::projected", shape.rows * width_),
-          product_("FusionLLM::Subspace::product", shape.columns * kept),
+          product_("FusionLLM::Subspace::product", shape.columns * width_),
           v_host_(Kokkos::create_mirror_view(v_)),
           product_host_(Kokkos::create_mirror_view(product_)) {}
 
     Vectors multiply(const Vectors& vectors) {
         for (std::uint64_t j = 0; j < kept_; ++j) {
             for (std::uint64_t c = 0; c < shape_.columns; ++c) {
-                // As f32, so that products with it are exact.
-                v_host_(c * width_ + j) =
-                    static_cast<float>(vectors[j * shape_.columns + c]);
+                v_host_(detail::panel_index<float>(c, j, shape_.columns)) =
+                    static_cast<float>(factor_ *
+                                       vectors[j * shape_.columns + c]);
             }
         }
         Kokkos::deep_copy(execution_, v_, v_host_);
         project();
+        rescale();
         project_back();
         Kokkos::deep_copy(execution_, product_host_, product_);
         execution_.fence();
-        return Vectors(product_host_.data(),
-                       product_host_.data() + product_host_.size());
+        Vectors product(vectors.size());
+        for (std::uint64_t j = 0; j < kept_; ++j) {
+            for (std::uint64_t c = 0; c < shape_.columns; ++c) {
+                product[j * shape_.columns + c] = product_host_(
+                    detail::panel_index<float>(c, j, shape_.columns));
+            }
+        }
+        return product;
     }
 
 private:
     using Memory = typename Execution::memory_space;
-    template <class Number>
-    using View = Kokkos::View<Number*, Memory>;
-    // HostMirror has another name in Kokkos 5.
-    template <class Number>
-    using HostView = decltype(Kokkos::create_mirror_view(
-        std::declval<const View<Number>&>()));
-    using Policy =
+    using View = Kokkos::View<float*, Memory>;
+    using Range =
         Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
+    // HostMirror has another name in Kokkos 5.
+    using HostView =
+        decltype(Kokkos::create_mirror_view(std::declval<const View&>()));
 
     Execution execution_;
     const float* x_;
     MatrixShape shape_;
     std::uint64_t kept_;
     std::uint64_t width_;
-    View<double> v_;         // (columns, width)
-    View<float> projected_;  // (rows, width)
-    View<double> product_;   // (kept, columns)
-    HostView<double> v_host_;
-    HostView<double> product_host_;
+    double factor_;
+    View v_;          // (columns, kept), in panels
+    View projected_;  // (rows, kept), in panels
+    View product_;    // (columns, kept), in panels
+    HostView v_host_;
+    HostView product_host_;
 
-    void project() {
-        const detail::Product<2, detail::AddTo::zero, double, float> product{
-            x_,
-            shape_.columns,
-            1,
-            v_.data(),
-            projected_.data(),
-            width_,
-            1,
-            shape_.rows,
-            kept_,
-            shape_.columns};
-        Kokkos::parallel_for("FusionLLM::Subspace::project",
-                             Policy(execution_, 0, product.num_items()),
-                             product);
+    //! X v is about 1 with it, or as near as v stays f32.
+    double find_factor() const {
+        const LargestExponent kernel{x_, shape_.size()};
+        int exponent = 0;
+        Kokkos::parallel_reduce(
+            "FusionLLM::Subspace::find_factor",
+            Range(execution_,
+                  0,
+                  (kernel.size + kernel.at_once - 1) / kernel.at_once),
+            kernel,
+            Kokkos::Max<int>(exponent));
+        return std::ldexp(1.0, std::clamp(127 - exponent, -100, 100));
     }
 
-    //! Some rows at a time, which stay in the cache for all columns.
+    void project() {
+        const detail::ProductKernel<Execution> kernel{
+            {.a = x_,
+             .a_row = shape_.columns,
+             .a_inner = 1,
+             .b = v_.data(),
+             .b_panel = shape_.columns * detail::panel_columns<float>,
+             .out = projected_.data(),
+             .out_row = detail::panel_columns<float>,
+             .out_column = 1,
+             .out_panel = shape_.rows * detail::panel_columns<float>,
+             .M = shape_.rows,
+             .N = width_,
+             .K = shape_.columns,
+             .add_to = detail::AddTo::zero}};
+        Kokkos::parallel_for("FusionLLM::Subspace::project",
+                             detail::items_of(execution_, kernel),
+                             kernel);
+    }
+
+    //! X^T X v, too, would be beyond f32 where X is near its ends.
+    void rescale() {
+        if (factor_ > 0x1p-60 && factor_ < 0x1p60) {
+            return;
+        }
+        Kokkos::parallel_for(
+            "FusionLLM::Subspace::rescale",
+            Range(execution_, 0, projected_.size()),
+            Scale{projected_.data(), static_cast<float>(factor_)});
+    }
+
+    //! Some rows at a time, which stay in the cache for all columns, and whose
+    //! short sums lose less.
     void project_back() {
-        constexpr std::uint64_t panel = 128;
-        Kokkos::deep_copy(execution_, product_, 0.0);
+        constexpr std::uint64_t panel = 256;
         for (std::uint64_t r = 0; r < shape_.rows; r += panel) {
-            const detail::Product<8, detail::AddTo::out, float, double> product{
-                x_ + r * shape_.columns,
-                1,
-                shape_.columns,
-                projected_.data() + r * width_,
-                product_.data(),
-                1,
-                shape_.columns,
-                shape_.columns,
-                kept_,
-                std::min(panel, shape_.rows - r)};
+            const detail::ProductKernel<Execution> kernel{
+                {.a = x_ + r * shape_.columns,
+                 .a_row = 1,
+                 .a_inner = shape_.columns,
+                 .b = projected_.data() + r * detail::panel_columns<float>,
+                 .b_panel = shape_.rows * detail::panel_columns<float>,
+                 .out = product_.data(),
+                 .out_row = detail::panel_columns<float>,
+                 .out_column = 1,
+                 .out_panel = shape_.columns * detail::panel_columns<float>,
+                 .M = shape_.columns,
+                 .N = width_,
+                 .K = std::min(panel, shape_.rows - r),
+                 .add_to = r == 0 ? detail::AddTo::zero : detail::AddTo::out}};
             Kokkos::parallel_for("FusionLLM::Subspace::project_back",
-                                 Policy(execution_, 0, product.num_items()),
-                                 product);
+                                 detail::items_of(execution_, kernel),
+                                 kernel);
         }
     }
 };

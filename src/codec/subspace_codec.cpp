@@ -11,7 +11,7 @@
 #include "fusionllm/util/random.hpp"
 
 #include "execution.hpp"
-#include "matrix_product.hpp"
+#include "product_kernel.hpp"
 #include "row_exponents.hpp"
 #include "subspace_basis.hpp"
 #include "top_k_move.hpp"
@@ -38,9 +38,9 @@ public:
           head_bytes_(value_block_bytes(ValueFormat::f16, basis_rows_ * kept_)),
           basis_device_("FusionLLM::Subspace::basis", basis_rows_ * kept_),
           to_coefficients_("FusionLLM::Subspace::to_coefficients",
-                           shape.columns * detail::whole_lanes(kept_)),
+                           shape.columns * detail::whole_panels<float>(kept_)),
           to_numbers_("FusionLLM::Subspace::to_numbers",
-                      kept_ * detail::whole_lanes(shape.columns)),
+                      kept_ * detail::whole_panels<float>(shape.columns)),
           coefficients_("FusionLLM::Subspace::coefficients",
                         kept_ * shape.rows),
           exponents_("FusionLLM::Subspace::exponents", shape.rows) {}
@@ -197,6 +197,8 @@ private:
     using Policy =
         Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
 
+    static constexpr int at_once = detail::rows_at_once<Execution>;
+
     Execution execution_;
     CodecPair specs_;
     MatrixShape shape_;
@@ -207,8 +209,8 @@ private:
     BasisBits basis_;                 // empty before the first
     std::vector<std::uint8_t> bits_;  // of its vectors, with graded values
     View<float> basis_device_;        // (basis rows, kept)
-    View<double> to_coefficients_;    // (columns, whole lanes of kept)
-    View<double> to_numbers_;         // (kept, whole lanes of columns)
+    View<float> to_coefficients_;     // (columns, kept), in panels
+    View<float> to_numbers_;          // (kept, columns), in panels
     View<float> coefficients_;        // (kept, rows)
     View<unsigned char> exponents_;   // (rows): 128 + the exponent
 
@@ -265,8 +267,8 @@ private:
     void divide_rows() {
         Kokkos::parallel_for(
             "FusionLLM::Subspace::divide_rows",
-            Policy(execution_, 0, shape_.rows),
-            detail::DivideRow{
+            Policy(execution_, 0, (shape_.rows + at_once - 1) / at_once),
+            detail::DivideRows<at_once>{
                 coefficients_.data(), exponents_.data(), shape_.rows, kept_});
         execution_.fence();
     }
@@ -274,8 +276,8 @@ private:
     void multiply_rows() {
         Kokkos::parallel_for(
             "FusionLLM::Subspace::multiply_rows",
-            Policy(execution_, 0, shape_.rows),
-            detail::MultiplyRow{
+            Policy(execution_, 0, (shape_.rows + at_once - 1) / at_once),
+            detail::MultiplyRows<at_once>{
                 coefficients_.data(), exponents_.data(), shape_.rows, kept_});
         execution_.fence();
     }
@@ -378,16 +380,14 @@ private:
         const auto plain = Kokkos::create_mirror_view(basis_device_);
         const auto v = Kokkos::create_mirror_view(to_coefficients_);
         const auto v_transposed = Kokkos::create_mirror_view(to_numbers_);
-        const std::uint64_t width = detail::whole_lanes(kept_);
-        const std::uint64_t height = detail::whole_lanes(shape_.columns);
         for (std::uint64_t i = 0; i < basis_.size(); ++i) {
             plain(i) = detail::float_of_f16(basis_[i]);
         }
         for (std::uint64_t c = 0; c < shape_.columns; ++c) {
             for (std::uint64_t j = 0; j < kept_; ++j) {
                 const float number = plain(c * kept_ + j);
-                v(c * width + j) = number;
-                v_transposed(j * height + c) = number;
+                v(detail::panel_index<float>(c, j, shape_.columns)) = number;
+                v_transposed(detail::panel_index<float>(j, c, kept_)) = number;
             }
         }
         Kokkos::deep_copy(basis_device_, plain);
@@ -397,39 +397,45 @@ private:
 
     //! C = X V, transposed: a vector's coefficients lie together.
     void find_coefficients(std::span<const float> numbers) {
-        const detail::Product<2, detail::AddTo::zero, double, float> product{
-            numbers.data(),
-            shape_.columns,
-            1,
-            to_coefficients_.data(),
-            coefficients_.data(),
-            1,
-            shape_.rows,
-            shape_.rows,
-            kept_,
-            shape_.columns};
+        const detail::ProductKernel<Execution> kernel{
+            {.a = numbers.data(),
+             .a_row = shape_.columns,
+             .a_inner = 1,
+             .b = to_coefficients_.data(),
+             .b_panel = shape_.columns * detail::panel_columns<float>,
+             .out = coefficients_.data(),
+             .out_row = 1,
+             .out_column = shape_.rows,
+             .out_panel = shape_.rows * detail::panel_columns<float>,
+             .M = shape_.rows,
+             .N = kept_,
+             .K = shape_.columns,
+             .add_to = detail::AddTo::zero}};
         Kokkos::parallel_for("FusionLLM::Subspace::find_coefficients",
-                             Policy(execution_, 0, product.num_items()),
-                             product);
+                             detail::items_of(execution_, kernel),
+                             kernel);
         execution_.fence();
     }
 
     //! X' = C V^T
     void find_numbers(std::span<float> numbers) {
-        const detail::Product<2, detail::AddTo::zero, double, float> product{
-            coefficients_.data(),
-            1,
-            shape_.rows,
-            to_numbers_.data(),
-            numbers.data(),
-            shape_.columns,
-            1,
-            shape_.rows,
-            shape_.columns,
-            kept_};
+        const detail::ProductKernel<Execution> kernel{
+            {.a = coefficients_.data(),
+             .a_row = 1,
+             .a_inner = shape_.rows,
+             .b = to_numbers_.data(),
+             .b_panel = kept_ * detail::panel_columns<float>,
+             .out = numbers.data(),
+             .out_row = shape_.columns,
+             .out_column = 1,
+             .out_panel = detail::panel_columns<float>,
+             .M = shape_.rows,
+             .N = shape_.columns,
+             .K = kept_,
+             .add_to = detail::AddTo::zero}};
         Kokkos::parallel_for("FusionLLM::Subspace::find_numbers",
-                             Policy(execution_, 0, product.num_items()),
-                             product);
+                             detail::items_of(execution_, kernel),
+                             kernel);
         execution_.fence();
     }
 };

@@ -251,22 +251,22 @@ TEST(SubspaceCodec, equals_plain_loops_over_its_basis) {
             value_block_bytes(ValueFormat::f32, shape.rows);
         ASSERT_EQ(message.payload.size(), kept * bytes);
         for (std::uint64_t r = 0; r < shape.rows; ++r) {
-            Matrix row(shape.columns);
+            Numbers row(shape.columns);
             for (std::uint64_t j = 0; j < kept; ++j) {
-                double sum = 0;
+                float sum = 0;
                 for (std::uint64_t c = 0; c < shape.columns; ++c) {
-                    sum += double{x[r * shape.columns + c]} * v[c * kept + j];
+                    sum = std::fma(
+                        x[r * shape.columns + c], v[c * kept + j], sum);
                 }
                 float sent = 0;
                 std::memcpy(&sent, &message.payload[j * bytes + 4 * r], 4);
-                ASSERT_EQ(sent, static_cast<float>(sum)) << r << ", " << j;
+                ASSERT_EQ(sent, sum) << r << ", " << j;
                 for (std::uint64_t c = 0; c < shape.columns; ++c) {
-                    row[c] += double{sent} * v[c * kept + j];
+                    row[c] = std::fma(sent, v[c * kept + j], row[c]);
                 }
             }
             for (std::uint64_t c = 0; c < shape.columns; ++c) {
-                ASSERT_EQ(message.decoded[r * shape.columns + c],
-                          static_cast<float>(row[c]));
+                ASSERT_EQ(message.decoded[r * shape.columns + c], row[c]);
             }
         }
         EXPECT_EQ(back.payload, message.payload);
@@ -446,7 +446,7 @@ TEST(SubspaceCodec, is_exact_where_all_columns_are_kept) {
 
 TEST(SubspaceCodec, takes_tiny_and_large_numbers) {
     const MatrixShape shape{30, 64};
-    for (const double size : {1e-40, 1e-30, 1e15, 1e30}) {
+    for (const double size : {1e-40, 1e-38, 1e-30, 1e15, 1e30, 1e36}) {
         Fence fence("subspace(4,fp32)", shape);
         const Numbers x = make_numbers(shape, 1, [size](std::uint64_t i) {
             return size * std::pow(0.8, double(i));
@@ -454,7 +454,7 @@ TEST(SubspaceCodec, takes_tiny_and_large_numbers) {
 
         const Message message = fence.forward(x);
 
-        EXPECT_LT(distance(x, message.decoded), 0.02 * energy(x)) << size;
+        EXPECT_LT(distance(x, message.decoded), 0.002 * energy(x)) << size;
         EXPECT_LT(orthonormality_error(basis_of(*fence.before), 16), 2e-3);
     }
 }

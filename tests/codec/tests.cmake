@@ -1,6 +1,9 @@
 fusionllm_add_test(codec/dropout_mask_test.cpp)
 fusionllm_add_test(codec/value_block_test.cpp)
 fusionllm_add_test(codec/subspace_codec_test.cpp)
+fusionllm_add_test(codec/matrix_product_test.cpp)
+target_include_directories(test_codec_matrix_product PRIVATE
+  ${PROJECT_SOURCE_DIR}/src/codec)
 fusionllm_add_test(codec/graded_bits_test.cpp)
 fusionllm_add_test(codec/quantised_codec_test.cpp)
 fusionllm_add_test(codec/make_codec_test.cpp)
