@@ -12,19 +12,6 @@
 namespace fusionllm {
 namespace {
 
-// Steps whose median is a link's rate.
-constexpr std::size_t num_rates = 7;
-
-//! The link as it turned out to be, if that is known.
-Link with_rate(Link link, const std::deque<double>& rates) {
-    if (!rates.empty()) {
-        std::vector<double> sorted(rates.begin(), rates.end());
-        std::ranges::sort(sorted);
-        link.bandwidth_bytes_per_s = sorted[sorted.size() / 2];
-    }
-    return link;
-}
-
 FenceTask task_of(const Plan& plan) {
     return {
         plan.schedule == "gpipe" ? Objective::sweeps : Objective::interleaved,
@@ -131,9 +118,14 @@ Adaptation::Adaptation(const Job& job,
                        const CompressionOptions& options,
                        ClockKind clock)
     : job_(job), options_(options), clock_(clock) {
-    const std::size_t num_links = job.plan.placement.stages.size() - 1;
-    forward_rates_.resize(num_links);
-    backward_rates_.resize(num_links);
+    const auto& stages = job.plan.placement.stages;
+    const Network& network = job.model.network();
+    for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
+        const DeviceId before = stages[s].devices.at(0);
+        const DeviceId behind = stages[s + 1].devices.at(0);
+        forward_.emplace_back(network.link(before, behind));
+        backward_.emplace_back(network.link(behind, before));
+    }
 }
 
 void Adaptation::take_errors(const std::vector<MeasuredError>& errors) {
@@ -147,31 +139,31 @@ void Adaptation::take_errors(const std::vector<MeasuredError>& errors) {
 
 void Adaptation::take_rates(const StepMeasurements& measured) {
     const auto add = [](const std::vector<double>& rates,
-                        std::vector<std::deque<double>>& known) {
+                        std::vector<LinkMemory>& links) {
         for (std::size_t s = 0; s < rates.size(); ++s) {
-            if (std::isfinite(rates[s])) {
-                known.at(s).push_back(rates[s]);
-            }
-            if (known.at(s).size() > num_rates) {
-                known[s].pop_front();
-            }
+            links.at(s).add(rates[s]);
         }
     };
-    add(measured.forward_bytes_per_s, forward_rates_);
-    add(measured.backward_bytes_per_s, backward_rates_);
+    add(measured.forward_bytes_per_s, forward_);
+    add(measured.backward_bytes_per_s, backward_);
 }
 
-MeasuredStep Adaptation::known_links() const {
+bool Adaptation::is_any_link_far_slower() const {
+    return std::ranges::any_of(forward_, &LinkMemory::is_far_slower) ||
+           std::ranges::any_of(backward_, &LinkMemory::is_far_slower);
+}
+
+MeasuredStep Adaptation::begin_choice() {
     MeasuredStep step;
-    const auto& stages = job_.plan.placement.stages;
-    for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
-        const DeviceId before = stages[s].devices.at(0);
-        const DeviceId behind = stages[s + 1].devices.at(0);
-        step.forward.push_back(with_rate(
-            job_.model.network().link(before, behind), forward_rates_[s]));
-        step.backward.push_back(with_rate(
-            job_.model.network().link(behind, before), backward_rates_[s]));
-    }
+    const auto take = [](std::vector<LinkMemory>& links,
+                         std::vector<Link>& taken) {
+        for (LinkMemory& link : links) {
+            link.begin_choice();
+            taken.push_back(link.link());
+        }
+    };
+    take(forward_, step.forward);
+    take(backward_, step.backward);
     return step;
 }
 
@@ -180,7 +172,7 @@ std::optional<std::vector<Fence>> Adaptation::decide(
     if (clock_ == ClockKind::real) {
         take_rates(measured);
     }
-    if (measured.errors.empty()) {
+    if (measured.errors.empty() && !is_any_link_far_slower()) {
         return std::nullopt;
     }
     take_errors(measured.errors);
@@ -188,7 +180,7 @@ std::optional<std::vector<Fence>> Adaptation::decide(
     const FenceRule rule(job_.model, options_, errors_);
     const auto wanted = with_dense_fences(
         rule.choose_again(
-            placement, task_of(job_.plan), known_links(), current),
+            placement, task_of(job_.plan), begin_choice(), current),
         job_.graph,
         placement);
     return wanted == current ? std::nullopt : std::optional(wanted);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -16,6 +15,7 @@
 
 #include "app/fence_change.hpp"
 #include "app/job.hpp"
+#include "app/link_memory.hpp"
 
 namespace fusionllm {
 
@@ -54,22 +54,24 @@ public:
                ClockKind clock);
 
     //! The new fences, if they are others; only after steps in which errors
-    //! were measured. Rates of links count for runs that are not emulated.
+    //! were measured, or when a link turns out far slower than it was chosen
+    //! by. Rates of links count for runs that are not emulated.
     std::optional<std::vector<Fence>> decide(const std::vector<Fence>& current,
                                              const StepMeasurements& measured);
 
 private:
     void take_errors(const std::vector<MeasuredError>& errors);
     void take_rates(const StepMeasurements& measured);
-    MeasuredStep known_links() const;
+    bool is_any_link_far_slower() const;
+    MeasuredStep begin_choice();
 
     const Job& job_;
     CompressionOptions options_;
     ClockKind clock_;
     ErrorTable errors_;
-    //! The last few of each, by stage but the last.
-    std::vector<std::deque<double>> forward_rates_;
-    std::vector<std::deque<double>> backward_rates_;
+    //! By stage but the last: to the next one, and back.
+    std::vector<LinkMemory> forward_;
+    std::vector<LinkMemory> backward_;
 };
 
 //! What a trainer asks after each step on rank 0; empty if nothing adapts.

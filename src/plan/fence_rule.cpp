@@ -15,7 +15,7 @@ namespace {
 // A codec that is in use stays while its link takes at most that many times the
 // target, and its error is at most that many times that of the best one.
 constexpr double slack_of_current = 1.1;
-constexpr double slack_of_error = 1.25;
+constexpr double slack_of_error = 2;
 // Of a codec that the user has named: no more than to choose among plans that
 // take about the same time.
 constexpr double price_of_named = 0.005;

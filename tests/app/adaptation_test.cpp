@@ -110,7 +110,7 @@ TEST(Adaptation, keeps_what_is_about_as_good) {
 TEST(Adaptation,
      compresses_more_where_a_real_link_is_slower_than_it_should_be) {
     const Adapting run;
-    StepMeasurements slow = run.measured(0.1, "int", 0.05);
+    StepMeasurements slow = run.measured(0.3, "int", 0.05);
     slow.forward_bytes_per_s = {1e5};
     slow.backward_bytes_per_s = {1e5};
     const auto ratio = [&](ClockKind clock) {
@@ -135,6 +135,65 @@ TEST(Adaptation, does_not_believe_links_that_were_idle) {
 
     EXPECT_EQ(real.decide(run.job.plan.fences, idle),
               emulated.decide(run.job.plan.fences, idle));
+}
+
+TEST(Adaptation, does_not_wait_with_a_link_that_is_far_slower) {
+    const Adapting run;
+    StepMeasurements slow;  // no errors
+    slow.forward_bytes_per_s = {1e5};
+    slow.backward_bytes_per_s = {1e5};
+    Adaptation adaptation(
+        run.job, run.input.compression.options, ClockKind::real);
+
+    // A step or two may be disturbed.
+    EXPECT_FALSE(adaptation.decide(run.job.plan.fences, slow));
+    EXPECT_FALSE(adaptation.decide(run.job.plan.fences, slow));
+    const auto fences = adaptation.decide(run.job.plan.fences, slow);
+    ASSERT_TRUE(fences);
+    EXPECT_FALSE(adaptation.decide(*fences, slow));
+}
+
+//! Choices without any news of the link until it is taken for the planned one.
+int choices_until_forgotten(LinkMemory& link) {
+    for (int choices = 1; choices < 1000; ++choices) {
+        link.begin_choice();
+        if (link.link().bandwidth_bytes_per_s == 1e6) {
+            return choices;
+        }
+    }
+    return 1000;
+}
+
+TEST(LinkMemory, forgets_a_slow_rate_that_is_not_told_again) {
+    LinkMemory link({0, 1e6});
+    link.add(1e5);
+    link.begin_choice();
+    ASSERT_EQ(link.link().bandwidth_bytes_per_s, 1e5);
+
+    const int first = choices_until_forgotten(link);
+    link.add(1e5);  // still slow
+    link.begin_choice();
+    const int second = choices_until_forgotten(link);
+    link.add(1e6);  // recovered
+    link.begin_choice();
+    link.add(1e5);
+    for (int step = 0; step < 6; ++step) {
+        link.add(1e5);
+    }
+    link.begin_choice();
+    const int third = choices_until_forgotten(link);
+
+    EXPECT_LE(first, 6);
+    EXPECT_GT(second, 1.5 * first);
+    EXPECT_EQ(third, first);
+}
+
+TEST(LinkMemory, keeps_what_is_about_as_planned) {
+    LinkMemory link({0, 1e6});
+    link.add(0.7e6);
+    link.add(std::nan(""));
+
+    EXPECT_EQ(choices_until_forgotten(link), 1000);
 }
 
 TEST(FenceChanges, come_back_from_the_file_they_were_written_to) {

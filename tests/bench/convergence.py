@@ -14,9 +14,11 @@ three tasks with 4 layers:
             runs answer (docs/decisions/one-compressed-link.md)
 
 and fences after blocks 0, 1 and 2 ("all"), or after one of them ("one": block
-1; "first"; "last"). A fourth, "deep" (deep.toml), is k_hop for 48 layers, with
-the fences and codecs ("plan") that OP-Fence gives GPT-2 XL on a testbed. One rank runs them all: a codec at a fence inside a stage
-has the same numbers, bit by bit, as between stages.
+1; "first"; "last"), or with the fences that a rule gives a plan of four stages
+over slow links ("rule"). A fourth, "deep" (deep.toml), is k_hop for 16 layers,
+with the fences and codecs ("plan") that OP-Fence gives the 48 of GPT-2 XL on a
+testbed: as far into the model, of those of three blocks the ones that lose most. One rank runs them all: a codec at a fence inside
+a stage has the same numbers, bit by bit, as between stages.
 
 Every cell has a folder F/cells/NAME. To run for hours in pieces, end the script
 (Ctrl-C, SIGTERM, or --until, which starts no cell after that time of day) and
@@ -27,8 +29,12 @@ and ?. --steps is for a quick look: use another folder for it. A cell of 7
 minutes a core and two jobs make 17 cells an hour.
 
 Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
-the folder DOCS (docs/evaluation): convergence.csv, convergence.md, and with
-matplotlib convergence-*.svg. Seconds over slow links are those that `fusionllm plan` predicts for four devices of the default
+the folder DOCS (docs/evaluation): convergence.json, all results with their
+curves, and what is made of it: convergence.csv, convergence.md, and with
+matplotlib convergence-*.svg. A result in convergence.json is not run again, on
+any machine, as long as its recipe is the same (the task's input and the cell's
+settings; not the program); take it out of that file for that. Seconds over slow
+links are those that `fusionllm plan` predicts for four devices of the default
 kind with links of 20 Mbit/s and 10 ms between them.
 """
 
@@ -36,6 +42,7 @@ import argparse
 import dataclasses
 import datetime
 import fnmatch
+import hashlib
 import json
 import os
 import pathlib
@@ -49,6 +56,7 @@ import time
 
 import convergence_plans
 import convergence_report
+import evaluation
 
 HERE = pathlib.Path(__file__).resolve().parent
 BLOCKS = {"all": (0, 1, 2), "one": (1,), "first": (0,), "last": (2,)}
@@ -67,15 +75,17 @@ TASKS = {
     "text": Task("convergence_text.toml", 1000, 250),
     "k_hop": Task("k_hop.toml", 1500, 500),
     "short": Task("convergence_text.toml", 700, 350, ("model.context=64",)),
-    "deep": Task("deep.toml", 800, 400),
+    "deep": Task("deep.toml", 3000, 1000),
 }
+DEEP_LAYERS, XL_LAYERS = 16, 48
+RULES = ("adaptive", "uniform top-k 100", "AdaTopK as we read it")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     task: str
     label: str  # "dense", a control, or a codec
-    fences: str = "none"  # a key of BLOCKS, or "plan"
+    fences: str = "none"  # a key of BLOCKS, "plan" or "rule"
     seed: int = 1
     settings: tuple = ()
     share: float = 1  # of the task's steps
@@ -108,57 +118,60 @@ def dense_for(cell):
     """What a cell is compared with in time."""
     if cell.fences == "plan":
         return planned("dense", cell.label.split(" on ")[1])
+    if cell.fences == "rule":
+        return Cell(cell.task, "dense", "rule")
     return Cell(cell.task, "dense")
 
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
-PCA_32, PCA_100 = "subspace(4.25,int4)", "subspace(14,int4)"
 # The same bytes with more bits for larger components.
 GRADED_8, GRADED_16 = "subspace(1.03,graded)", "subspace(2.06,graded)"
 GRADED_32, GRADED_100 = "subspace(4.12,graded)", "subspace(12.9,graded)"
+GRADED_120 = "subspace(18.3,graded)"
+GRADED_105 = "subspace(16,graded)"
+TESTBEDS = ("homes-48", "continents-48", "cloud-48", "campus-48")
 
 
 def cells():
-    """In the order of importance: k_hop before text, which cannot tell codecs
-    from its controls, and short, which cannot either, but costs little."""
+    """In the order of importance: k_hop and deep before text, which cannot tell
+    codecs from its controls, and short, which cannot either, but costs little.
+    """
     def task(name):
         return lambda label, fences="all", seed=1: Cell(
             name, label, fences, seed)
 
     hops, text, short = map(task, ("k_hop", "text", "short"))
+    graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_100)
     return list(dict.fromkeys([
-        hops("dense", "none"), text("dense", "none"), short("dense", "none"),
-        *[control(name, 2, restart) for restart in ("embedding", "zeros")
-          for name in ("text", "k_hop")],
-        control("short", 2, "embedding"),
-        hops(GRADED_16), hops("dense", "none", 2), hops(GRADED_16, "all", 2),
-        Cell("deep", "dense"),
-        *[planned("adaptive", testbed) for testbed in (
-            "homes-48", "campus-48", "cloud-48", "continents-48")],
-        control("deep", 46, "embedding"), hops(GRADED_100, "one"),
-        *[short(label) for label in (GRADED_16, "int8", GRADED_8, GRADED_100,
-                                     GRADED_32)],
-        hops(GRADED_8), hops("int8/int4s"),
-        hops("dense", "none", 3), hops(GRADED_16, "all", 3), hops(GRADED_100),
-        hops("paper(48)"), hops(GRADED_32), hops(GRADED_16, "one"),
-        *[short(label) for label in (TOP_100, PCA_100, "int4", PCA_32,
-                                     TOP_16)],
-        planned("uniform top-k 100", "homes-48"),
-        planned("AdaTopK as we read it", "homes-48"),
-        text(GRADED_16), text(GRADED_100), hops(GRADED_8, "all", 2),
-        hops(GRADED_8, "all", 3), hops(GRADED_32, "one"),
-        hops(TOP_100), hops(TOP_100, "one"), hops(PCA_100), hops("int4"),
-        hops("int4/int4s"), hops("int8"), hops(TOP_16),
-        text(GRADED_8), text(GRADED_32), text("paper(48)"), text(TOP_100),
-        *[hops(label, "all", seed) for label in (GRADED_32, "int8/int4s")
-          for seed in (2, 3)],
-        *[short(label) for label in ("int4/int4s", "paper(48)")],
+        hops("dense", "none"), Cell("deep", "dense"),
+        control("k_hop", 2, "embedding"),
+        control("deep", DEEP_LAYERS - 2, "embedding"),
+        *[hops(label) for label in graded],
+        *[planned("adaptive", testbed) for testbed in TESTBEDS],
+        *[hops(label, "rule") for label in RULES],
+        hops("int8"), hops("int8/int4s"), hops("int4/int4s"),
+        *[hops(label, "one") for label in (GRADED_8, GRADED_16, GRADED_100)],
+        *[hops(label, "all" if label in graded else "none", seed)
+          for seed in (2, 3) for label in ("dense", *graded)],
+        short("dense", "none"), control("short", 2, "embedding"),
+        *[short(label) for label in ("int8", *graded, GRADED_105, GRADED_120)],
+        text("dense", "none"), control("text", 2, "embedding"),
+        *[text(label) for label in graded],
+        *[text(label, "rule") for label in RULES],
+        *[text(label, "one") for label in (GRADED_16, GRADED_100)],
+        *[control(name, 2, "zeros") for name in ("k_hop", "text")],
+        hops("paper(48)"), hops(TOP_100), hops(TOP_100, "one"), hops(TOP_16),
+        *[planned(rule, "homes-48") for rule in RULES[1:]],
+        *[Cell("deep", "dense", seed=seed) for seed in (2, 3)],
+        *[dataclasses.replace(planned("adaptive", testbed), seed=seed)
+          for seed in (2, 3) for testbed in TESTBEDS],
+        hops("int4"), text("int8"), text("int4/int4s"), text("paper(48)"),
+        text(TOP_100), hops(GRADED_32, "one"),
+        *[short(label) for label in ("int4", TOP_16, TOP_100)],
         *[short(TOP_100, fences) for fences in ("one", "first", "last")],
-        *[text("dense", "none", seed) for seed in (2, 3)],
-        *[text(label, "all", seed) for label in (GRADED_16, GRADED_100)
-          for seed in (2, 3)],
-        *[hops(label) for label in (PCA_32, f"{TOP_16}+feedback",
-                                    "top_k_row(21,int4)", "int4/int3s")],
+        *[text(label, "all" if label in graded else "none", seed)
+          for seed in (2, 3) for label in ("dense", *graded)],
+        hops(f"{TOP_16}+feedback"), hops("top_k_row(21,int4)"),
         control("k_hop", 1, "embedding"), control("text", 1, "embedding"),
     ]))
 
@@ -170,7 +183,8 @@ SLOW_LINKS = [
 
 
 def task_settings(task, text):
-    path = [] if task in ("k_hop", "deep") else [f'data.path="{text}"']
+    path = ([f'data.path="{text}"']
+            if TASKS[task].source == "convergence_text.toml" else [])
     return path + list(TASKS[task].settings)
 
 
@@ -208,12 +222,25 @@ class Sweep:
         self.steps = arguments.steps
         self.stages = {}
         self.plans = {}
+        self.report_folder = pathlib.Path(arguments.report or arguments.folder)
+        self.kept = read_kept(self.report_folder / "convergence.json")
 
     def place(self, cell):
         return self.folder / "cells" / cell.name
 
-    def is_finished(self, cell):
-        return (self.place(cell) / "done.json").exists()
+    def recipe(self, cell):
+        """What a result depends on, the program apart, as a short text."""
+        source = (HERE / TASKS[cell.task].source).read_text().splitlines()
+        lines = [line for line in source if line.partition("#")[0].strip()]
+        text = json.dumps([lines, self.settings(cell)])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def finished(self, cell):
+        """Its result, or None."""
+        done = self.place(cell) / "done.json"
+        found = (json.loads(done.read_text()) if done.exists()
+                 else self.kept.get(cell.name))
+        return found if found and found["recipe"] == self.recipe(cell) else None
 
     def stages_of(self, task):
         if task not in self.stages:
@@ -228,9 +255,20 @@ class Sweep:
                 self.program, rule, testbed)
         return self.plans[cell.label]
 
+    def rule_settings(self, cell):
+        """Of a plan of four stages over slow links."""
+        return [*task_settings(cell.task, self.text), *SLOW_LINKS,
+                *evaluation.RULES[cell.label], "plan.partition=equal_ops"]
+
     def fence_lines(self, cell):
         if cell.fences == "plan":
-            return self.plan(cell).fences
+            return [f"fence {fence.cut} value {fence.value} {fence.codec}"
+                    for fence in convergence_plans.moved_to(
+                        DEEP_LAYERS, self.plan(cell).fences, XL_LAYERS)]
+        if cell.fences == "rule":
+            return [line for line in convergence_plans.plan_lines(
+                self.program, HERE / TASKS[cell.task].source,
+                self.rule_settings(cell), 4) if line.startswith("fence")]
         return [f"fence {cut} value {value} {cell.label}" for block,
                 (cut, value) in enumerate(self.stages_of(cell.task).fences)
                 if block in BLOCKS.get(cell.fences, ())]
@@ -252,26 +290,28 @@ class Sweep:
             return self.plan(cell).step_s
         if cell.settings or cell.task == "deep":
             return None
-        lines = self.stages_of(cell.task).four + self.fence_lines(cell)
-        path = self.folder / "slow-links.txt"
-        path.write_text("\n".join(lines) + "\n")
         command = [self.program, "plan", str(HERE / TASKS[cell.task].source),
-                   "--plan", str(path), "--json"]
-        for setting in task_settings(cell.task, self.text) + SLOW_LINKS:
-            command += ["--set", setting]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(command)}: {done.stderr}")
-        return json.loads(done.stdout)["step_s"]
+                   "--np", "4", "--json"]
+        if cell.fences == "rule":
+            settings = self.rule_settings(cell)
+        else:
+            lines = self.stages_of(cell.task).four + self.fence_lines(cell)
+            path = self.folder / "slow-links.txt"
+            path.write_text("\n".join(lines) + "\n")
+            command += ["--plan", str(path)]
+            settings = task_settings(cell.task, self.text) + SLOW_LINKS
+        made = convergence_plans.output_of(
+            [*command, *convergence_plans.with_settings(settings)])
+        return json.loads(made)["step_s"]
 
-    def report(self, cells, folder):
-        finished = [cell for cell in cells if self.is_finished(cell)]
-        results = [result(cell, read_metrics(self.place(cell)))
-                   for cell in finished]
+    def report(self, cells):
+        results = {cell: self.finished(cell) for cell in cells}
+        missing = [cell for cell in cells if results[cell] is None]
         slow = {(cell.task, cell.label, cell.fences): (
             self.slow_seconds(cell), self.slow_seconds(dense_for(cell)))
-                for cell in cells if self.place(cell).exists()}
-        missing = [cell for cell in cells if cell not in finished]
+                for cell in cells if results[cell] is not None
+                or self.place(cell).exists()}
+        results = {cell.name: found for cell, found in results.items() if found}
         begun = []
         for cell in missing:
             curve = train_curve(read_metrics(self.place(cell)))
@@ -281,29 +321,39 @@ class Sweep:
                               "seed": cell.seed,
                               "steps": cell.steps(self.steps),
                               "train_curve": curve})
-        convergence_report.write(results, begun, [
-            cell.name for cell in missing], slow, folder)
+        self.report_folder.mkdir(parents=True, exist_ok=True)
+        (self.report_folder / "convergence.json").write_text("{" + ",".join(
+            f"\n{json.dumps(name)}: {json.dumps(found)}"
+            for name, found in {**self.kept, **results}.items()) + "\n}\n")
+        convergence_report.write(list(results.values()), begun, [
+            cell.name for cell in missing], slow, self.report_folder)
 
     def settings(self, cell):
+        """All but the places of files."""
         task = TASKS[cell.task]
         steps = cell.steps(self.steps)
         every = min(steps, task.evaluate_every)
-        settings = task_settings(cell.task, self.text) + [
-            f"run.seed={cell.seed}", f"run.output=\"{self.place(cell)}/run\"",
-            f"train.steps={steps}", f"train.evaluate_every={every}",
+        return [
+            *task.settings, f"run.seed={cell.seed}", f"train.steps={steps}",
+            f"train.evaluate_every={every}",
             f"train.warmup_steps={min(100, max(1, steps // 10))}",
             "checkpoint.every=250", "checkpoint.keep=1",
             "compression.evaluate=both", f"compression.measure_every={49}",
             f"compression.basis_every={BASIS_EVERY}", *cell.settings]
+
+    def places(self, cell):
+        """Settings that say where files are; the fences are written."""
+        places = [f"run.output=\"{self.place(cell)}/run\""]
+        if TASKS[cell.task].source == "convergence_text.toml":
+            places.append(f'data.path="{self.text}"')
         if cell.fences != "none":
-            settings.append(
-                f'compression.fences="{self.write_fences(cell)}"')
-        return settings
+            places.append(f'compression.fences="{self.write_fences(cell)}"')
+        return places
 
     def start(self, cell):
         place = self.place(cell)
         place.mkdir(parents=True, exist_ok=True)
-        settings = self.settings(cell)
+        settings = self.settings(cell) + self.places(cell)
         record = place / "settings.json"
         if record.exists() and json.loads(record.read_text()) != settings:
             sys.exit(f"{place} was begun with other settings; use another "
@@ -327,13 +377,14 @@ class Sweep:
                 rows[-1]["step"] < cell.steps(self.steps):
             say(f"{cell.name}: status {status}, see {place}/log.txt")
             return
-        (place / "done.json").write_text(json.dumps(result(cell, rows)))
+        (place / "done.json").write_text(json.dumps(
+            {**result(cell, rows), "recipe": self.recipe(cell)}))
         shutil.rmtree(place / "run" / "checkpoints", ignore_errors=True)
         say(f"{cell.name}: {rows[-1]['validation_loss']:.4f}")
 
     def run(self, todo, jobs, until):
         running = {}
-        todo = [cell for cell in todo if not self.is_finished(cell)]
+        todo = [cell for cell in todo if not self.finished(cell)]
         try:
             while running or todo:
                 while todo and len(running) < jobs and not is_past(until):
@@ -361,6 +412,11 @@ def end_in_order(number, frame):
 
 def say(words):
     print(f"{datetime.datetime.now():%H:%M:%S} {words}", flush=True)
+
+
+def read_kept(path):
+    """Results by the names of cells, of this and of earlier sweeps."""
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def is_past(until):
@@ -410,7 +466,8 @@ def result(cell, rows):
 def train_curve(rows):
     """Training loss, means of 25 steps."""
     return [(rows[end - 1]["step"],
-             statistics.mean(row["loss"] for row in rows[end - 25:end]))
+             round(statistics.mean(row["loss"] for row in rows[end - 25:end]),
+                   5))
             for end in range(25, len(rows) + 1, 25)]
 
 
@@ -437,12 +494,12 @@ def main():
     sweep = Sweep(arguments)
     if arguments.list:
         for cell in chosen:
-            state = "finished" if sweep.is_finished(cell) else "to do"
+            state = "finished" if sweep.finished(cell) else "to do"
             print(f"{state:9} {cell.name}")
         return
     if arguments.jobs > 0:
         sweep.run(chosen, arguments.jobs, arguments.until)
-    sweep.report(chosen, pathlib.Path(arguments.report or arguments.folder))
+    sweep.report(cells())
 
 
 if __name__ == "__main__":

@@ -43,8 +43,16 @@ def one_stage(lines):
 
 
 @dataclasses.dataclass(frozen=True)
+class Fence:
+    cut: int
+    value: int
+    codec: str
+    error: float  # forward, as expected
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
-    fences: list  # lines
+    fences: list
     step_s: float
 
 
@@ -54,10 +62,48 @@ def plan_of(program, rule, testbed):
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / "input.toml"
         source.write_text(evaluation.INPUT)
-        command = [program, "plan", str(source), *with_settings(
-            [*evaluation.MODELS["GPT-2 XL"], *evaluation.RULES[rule],
-             f'topology.file="{topology}"'])]
-        lines = output_of(command).splitlines()
-        made = json.loads(output_of([*command, "--json"]))
-    return Plan([line for line in lines if line.startswith("fence")],
+        made = json.loads(output_of(
+            [program, "plan", str(source), "--json", *with_settings(
+                [*evaluation.MODELS["GPT-2 XL"], *evaluation.RULES[rule],
+                 f'topology.file="{topology}"'])]))
+    return Plan([Fence(fence["cut"], fence["value"], fence["codec"],
+                       fence["forward_error"]) for fence in made["fences"]],
                 made["step_s"])
+
+
+# Of our GPT-2, untied: ops and values of a block, and what its first block ends
+# with. Every block has 12 parameters, which are the first values.
+BLOCK_OPS = 26
+BLOCK_VALUES = 28
+FIRST_END = 29
+
+
+def first_value(num_blocks):
+    return 37 + 12 * num_blocks
+
+
+def block_of(cut):
+    """The number of the block that the cut is in or behind."""
+    return -((FIRST_END - cut) // BLOCK_OPS)
+
+
+def moved_to(num_blocks, fences, of):
+    """The fences of a GPT-2 of `of` blocks in one of fewer: as far into the
+    model, at the same op of a block. No block has two cuts (the one whose
+    values lose most stays), the first and the last have none."""
+    loss = {}
+    for fence in fences:
+        loss[fence.cut] = loss.get(fence.cut, 0) + fence.error ** 2
+    worst = {}
+    for cut in loss:
+        block = min(max(1, block_of(cut) * num_blocks // of), num_blocks - 2)
+        if block not in worst or loss[worst[block]] < loss[cut]:
+            worst[block] = cut
+    moved = []
+    for block, cut in worst.items():
+        back = block_of(cut) - block
+        moved += [dataclasses.replace(
+            fence, cut=cut - back * BLOCK_OPS,
+            value=fence.value - first_value(of) + first_value(num_blocks)
+            - back * BLOCK_VALUES) for fence in fences if fence.cut == cut]
+    return sorted(moved, key=lambda fence: (fence.cut, fence.value))

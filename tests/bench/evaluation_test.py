@@ -66,7 +66,16 @@ class ReportTest(unittest.TestCase):
     def test_only_bytes_between_sites_count(self):
         links = [{"from": 0, "to": 1, "bytes": 5},
                  {"from": 1, "to": 2, "bytes": 7}]
-        self.assertEqual(self.row([plan(3.0, links)]).wan_bytes, 7)
+        row = self.row([plan(3.0, links)])
+        self.assertEqual(row.wan_bytes, 7)
+        self.assertEqual(row.link_bytes, {("a", "b"): 7})
+
+    def test_links_of_two_sites_count_together(self):
+        links = [{"from": 0, "to": 2, "bytes": 5},
+                 {"from": 1, "to": 3, "bytes": 7},
+                 {"from": 3, "to": 1, "bytes": 2}]
+        self.assertEqual(self.row([plan(3.0, links)]).link_bytes,
+                         {("a", "b"): 12, ("b", "a"): 2})
 
     def test_the_tax_is_over_free_links(self):
         self.assertEqual(self.row([plan(3.0)]).wan_tax, 2)

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,14 @@ def go_first():
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
         pass
+
+
+def dense_bytes(row):
+    return sum(fence["bytes"] * fence["byte_ratio"] for fence in row["fences"])
+
+
+def sent_bytes(row):
+    return sum(fence["bytes"] for fence in row["fences"])
 
 
 class Netlab(unittest.TestCase):
@@ -297,6 +306,66 @@ class Netlab(unittest.TestCase):
         self.assertLess(float(answer[1]), 150000, output)
         self.assertGreater(float(end[0]) - float(begin[0]), 2.0, output)
         self.assertIn("lyon-osaka is up again", output)
+
+    def test_codecs_follow_a_line_that_slows_down_and_recovers(self):
+        """Over real TCP, whose buffers hide how slow a line is."""
+        (self.folder / "testbed.toml").write_text(
+            TESTBED.replace("20 Mbit/s", "80 Mbit/s"))
+        interval = 2
+        process = self.start(
+            *self.train(), "--set", "train.steps=100000",
+            "--set", "model.width=128", "--set", "train.batch=16",
+            "--set", "train.evaluate_every=0", "--set", "checkpoint.every=0",
+            "--set", "compression.rule=adaptive",
+            "--set", "compression.adapt=on",
+            "--set", f"compression.measure_every={interval}",
+            options=["--at", "10s:lyon-osaka=1.6Mbit/s",
+                     "--at", "20s:lyon-osaka=80Mbit/s"])
+
+        def rows():
+            path = self.folder / "out/metrics.jsonl"
+            text = path.read_text() if path.exists() else ""
+            # The last line may not be whole yet.
+            return [json.loads(line) for line in text.splitlines(True)
+                    if line.endswith("\n")]
+
+        def ratios(since=0):
+            return [(row["step"], dense_bytes(row) / sent_bytes(row))
+                    for row in rows()
+                    if row.get("fences") and row["step"] > since]
+
+        def wait_for(condition, what):
+            end = time.monotonic() + 60
+            while not (found := condition()):
+                self.assertIsNone(process.poll(), f"ended before {what}")
+                self.assertLess(time.monotonic(), end,
+                                f"no {what}: {ratios()}")
+                time.sleep(0.1)
+            return found
+
+        def slow_step():
+            steps = rows()
+            usual_s = statistics.median(
+                [row["step_s"] for row in steps[2:9]] or [0])
+            return next((row["step"] for row in steps[9:]
+                         if row["step_s"] > 3 * usual_s), None)
+
+        slowed = wait_for(slow_step, "slow step")
+        usual = statistics.median(ratio for step, ratio in ratios(3)
+                                  if step < slowed)
+        changed = wait_for(
+            lambda: next((step for step, ratio in ratios(slowed)
+                          if ratio > 1.5 * usual), None), "stronger codecs")
+        self.assertLessEqual(changed - slowed, 3 * interval, ratios())
+        # A message with a new basis is longer, too, but not four in a row.
+        wait_for(lambda: all(
+            ratio < max(other for _, other in ratios(slowed)) / 1.5
+            for _, ratio in ratios()[-4:]), "milder codecs")
+        losses = [row["loss"] for row in rows()]
+        self.assertLess(statistics.mean(losses[-5:]),
+                        0.8 * statistics.mean(losses[:5]))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
     def test_a_wrong_testbed_is_a_sentence(self):
         (self.folder / "testbed.toml").write_text("sites = []")

@@ -99,7 +99,7 @@ public:
     /*!
      * The same for a run that goes on, from what it has measured. A codec of
      * `now` stays where it still takes at most 1.1 times the target and has at
-     * most 1.25 times the error of what would be chosen, so that choices do not
+     * most twice the error of what would be chosen, so that choices do not
      * change with every measurement; empty: nothing stays. Does not look
      * whether the dense step would be as fast.
      */
