@@ -86,7 +86,7 @@ struct PlanSection {
 struct CompressionSection {
     CompressionOptions options;
     //! Steps between new bases of subspace codecs.
-    std::int64_t basis_every = 50;
+    std::int64_t basis_every = 10;
     //! Steps between measurements of what fences do; 0 = never.
     std::int64_t measure_every = 50;
     //! Whether evaluations go through the codecs: "on", "off" or "both".

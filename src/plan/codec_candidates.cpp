@@ -96,7 +96,10 @@ std::vector<CodecChoice> all_candidates(const CompressionOptions& options) {
         {f32, bf16, int8, int4}, {f32, bf16, int8, int4s, int3s}, candidates);
     // Of whole tensors top-k can make activations run away, and its error does
     // not show it: docs/decisions/one-compressed-link.md.
-    for (const char* text : {"top_k_row(1,int4/int4s)", "subspace(1,graded)"}) {
+    for (const char* text : {"top_k_row(1,int4/int4s)",
+                             "top_k_row(1,int4/int8)",
+                             "subspace(1,graded/int4s)",
+                             "subspace(1,graded/int8)"}) {
         add_ratios(
             parse_codec_choice(text, 1), options, coarse_step, candidates);
     }

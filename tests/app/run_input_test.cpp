@@ -144,7 +144,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"compression.error_price", {"0.5", "compression.rule=adaptive"}},
         {"compression.adapt", {"on", "compression.rule=adaptive"}},
         {"compression.replay", {"choices.txt", "compression.rule=none"}},
-        {"compression.basis_every", {"10", "compression.rule=none"}},
+        {"compression.basis_every", {"50", "compression.rule=none"}},
         {"compression.measure_every", {"10", "compression.rule=none"}},
         {"compression.evaluate", {"both", "compression.rule=none"}},
         {"compression.fences", {"plan.txt", "compression.rule=none"}},

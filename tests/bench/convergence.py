@@ -60,7 +60,7 @@ import evaluation
 
 HERE = pathlib.Path(__file__).resolve().parent
 BLOCKS = {"all": (0, 1, 2), "one": (1,), "first": (0,), "last": (2,)}
-BASIS_EVERY = 50
+BASIS_EVERY = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,13 +333,16 @@ class Sweep:
         task = TASKS[cell.task]
         steps = cell.steps(self.steps)
         every = min(steps, task.evaluate_every)
-        return [
+        settings = [
             *task.settings, f"run.seed={cell.seed}", f"train.steps={steps}",
             f"train.evaluate_every={every}",
             f"train.warmup_steps={min(100, max(1, steps // 10))}",
-            "checkpoint.every=250", "checkpoint.keep=1",
-            "compression.evaluate=both", f"compression.measure_every={49}",
-            f"compression.basis_every={BASIS_EVERY}", *cell.settings]
+            "checkpoint.every=250", "checkpoint.keep=1", *cell.settings]
+        if cell.fences != "none":
+            settings += ["compression.evaluate=both",
+                         "compression.measure_every=49",
+                         f"compression.basis_every={BASIS_EVERY}"]
+        return settings
 
     def places(self, cell):
         """Settings that say where files are; the fences are written."""

@@ -11,7 +11,7 @@ namespace fusionllm {
  * just begun to learn leaves its first activations behind at once.
  */
 struct BasisSchedule {
-    std::int64_t every = 50;  //!< at least 1
+    std::int64_t every = 10;  //!< at least 1
 
     bool is_due(std::uint64_t step) const {
         const auto period = static_cast<std::uint64_t>(every);
