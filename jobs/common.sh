@@ -26,6 +26,20 @@ give_time_to_stop() {
     : "${OMPI_MCA_odls_base_sigkill_timeout:=4}"
 }
 
+# An OpenBLAS that is older than the processor computes as for one of 2004,
+# several times slower than it could (docs/how-to/cluster.md).
+choose_blas_kernel() { # PROGRAM
+    if [ -n "${OPENBLAS_CORETYPE:-}" ] ||
+        ! "$1" --version 2>/dev/null | grep -q '(Prescott)'; then
+        return 0
+    fi
+    if grep -qw avx512dq /proc/cpuinfo; then
+        export OPENBLAS_CORETYPE=SKYLAKEX
+    elif grep -qw avx2 /proc/cpuinfo; then
+        export OPENBLAS_CORETYPE=HASWELL
+    fi
+}
+
 group=
 
 # Run a command in a process group of its own, without a terminal, so that a

@@ -36,6 +36,7 @@ if mpirun --version | grep -qE 'Open MPI|OpenRTE'; then
 fi
 
 give_time_to_stop
+choose_blas_kernel "$program"
 
 title "Train: mpirun ${mpi_options[*]} $program inputs/quickstart.toml"
 run_group mpirun "${mpi_options[@]}" "$program" inputs/quickstart.toml \

@@ -14,6 +14,8 @@ run_group bash jobs/setup.sh
 run_group cmake --preset release -DFUSIONLLM_TESTS=ON
 run_group cmake --build --preset release -j "$(build_jobs)"
 
+choose_blas_kernel build/release/bin/fusionllm
+
 # What a test or MPI leaves behind when it is stopped goes with this folder.
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/fusionllm-tests.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT

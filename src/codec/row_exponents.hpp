@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <type_traits>
+#include <vector>
 
 #include <Kokkos_Core.hpp>
 
@@ -143,5 +144,24 @@ struct SumSquares {
         sums[j] = sum;
     }
 };
+
+//! Of the coefficients of each vector.
+template <class Execution, class Coefficients>
+std::vector<double> sum_squares(const Execution& execution,
+                                const Coefficients& coefficients,
+                                std::uint64_t rows,
+                                std::uint64_t kept) {
+    const Kokkos::View<double*, typename Execution::memory_space> sums(
+        "FusionLLM::Subspace::squares", kept);
+    Kokkos::parallel_for(
+        "FusionLLM::Subspace::sum_squares",
+        Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>(
+            execution, 0, kept),
+        SumSquares{coefficients.data(), sums.data(), rows});
+    execution.fence();
+    const auto host =
+        Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), sums);
+    return {host.data(), host.data() + kept};
+}
 
 }  // namespace fusionllm::detail

@@ -307,25 +307,13 @@ private:
         set_basis(basis);
         find_coefficients(numbers);
         divide_rows();
-        const std::vector<std::uint8_t> bits =
-            grade_bits(sum_squares(), shape_.rows);
+        const std::vector<std::uint8_t> bits = grade_bits(
+            detail::sum_squares(execution_, coefficients_, shape_.rows, kept_),
+            shape_.rows);
         for (std::uint64_t j = 0; j < kept_; ++j) {
             basis[shape_.columns * kept_ + j] = detail::f16_of(bits[j]);
         }
         set_basis(std::move(basis));
-    }
-
-    //! Of the coefficients of each vector.
-    std::vector<double> sum_squares() {
-        const View<double> sums("FusionLLM::Subspace::squares", kept_);
-        Kokkos::parallel_for(
-            "FusionLLM::Subspace::sum_squares",
-            Policy(execution_, 0, kept_),
-            detail::SumSquares{coefficients_.data(), sums.data(), shape_.rows});
-        execution_.fence();
-        const auto host =
-            Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), sums);
-        return {host.data(), host.data() + kept_};
     }
 
     void expect_basis() const {

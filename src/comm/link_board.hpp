@@ -31,7 +31,7 @@ struct BoardEntry {
 class LinkBoard {
 public:
     //! Most messages of a path that are on their way at a time.
-    static constexpr std::uint64_t ring_size = 512;
+    static constexpr std::uint64_t ring_size = 1024;
 
     static std::size_t num_bytes(const ShapedLinks& links);
     //! \param memory `num_bytes` zeros at first, shared by all ranks

@@ -53,13 +53,11 @@ double kept_squares(const CodecChoice& choice) {
     return std::pow(ratio, choice.selection == Selection::row ? -0.25 : -0.3);
 }
 
-// As `ErrorTable::both_errors` counts gradients. Rounding without bias adds
-// noise to that of the samples, as fewer of them in a batch would: with the
-// usual price of 5, 0.8 of its square in steps, as was measured.
+// As `ErrorTable::both_errors` counts gradients: with the usual price of 5, 0.8
+// of the square in steps, as was measured. Rounding without bias adds noise to
+// that of the samples, as fewer of them in a batch would; what a projection or
+// a mask leaves out is not learnt.
 constexpr double weight_of_unbiased = 0.4;
-// A gradient on the coordinates that were sent is the true one of what was
-// computed; only what is missing of it is counted as an error.
-constexpr double weight_of_projected = 0.03;
 
 bool has_all_elements(const CodecChoice& choice) {
     return choice.id == CodecId::dense || choice.id == CodecId::quantised;
@@ -102,6 +100,14 @@ double prior_error(const CodecChoice& choice, Direction direction) {
     if (direction == Direction::forward &&
         choice.forward.format == ValueFormat::graded) {
         return std::min(1.0, 0.013 * std::pow(choice.element_ratio, 1.1));
+    }
+    if (direction == Direction::backward &&
+        choice.forward.format == ValueFormat::graded) {
+        // Of a basis of the activations: less than of one of the gradients, but
+        // most of them lie in its span.
+        const double left_out =
+            std::min(1.0, 0.1 * std::pow(choice.element_ratio, 0.7));
+        return std::min(1.0, std::hypot(left_out, error));
     }
     const double kept = kept_squares(choice);
     return std::sqrt(1 - kept + kept * error * error);
@@ -153,15 +159,8 @@ double ErrorTable::both_errors(std::size_t cut,
                                const CodecChoice& choice) const {
     const double there = error(cut, value, Direction::forward, choice);
     const double back = error(cut, value, Direction::backward, choice);
-    if (is_biased(choice)) {
-        return std::hypot(there, back);
-    }
-    if (has_all_elements(choice)) {
-        return std::hypot(there, weight_of_unbiased * back);
-    }
     return std::hypot(there,
-                      weight_of_projected * back,
-                      weight_of_unbiased * number_error(choice.backward));
+                      (is_biased(choice) ? 1 : weight_of_unbiased) * back);
 }
 
 }  // namespace fusionllm

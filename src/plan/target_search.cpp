@@ -15,7 +15,7 @@ constexpr int most_rounds = 8;
 constexpr double rounded_up = 1 + 1e-9;
 // Targets that are tried are so much apart.
 constexpr double longer = 1.15;
-constexpr int most_longer = 24;
+constexpr int most_longer = 40;
 
 //! Bytes of dense messages that each line carries at a time.
 class LineBytes {
@@ -340,35 +340,55 @@ void TargetSearch::go_further() {
     }
 }
 
+//! Choose under the target; true if that is the best so far.
+bool TargetSearch::try_target(Seconds target, Best& best) {
+    target_ = target;
+    find_mildest();
+    go_further();
+    const double seconds = priced_step_s();
+    if (!(seconds < best.step_s)) {
+        return false;
+    }
+    best = {seconds, target_, chosen_};
+    return true;
+}
+
 /*!
  * The shortest target may need codecs that lose too much: a link that takes
- * longer than the slowest stage can come to less.
+ * longer than the slowest stage can come to less. In sweeps each direction has
+ * a target of its own.
  */
 void TargetSearch::try_longer_targets() {
     const Seconds shortest = target_;
-    Seconds best_target = target_;
-    std::vector<std::size_t> best = chosen_;
-    double best_s = priced_step_s();
+    Best best{priced_step_s(), target_, chosen_};
     const auto is_dense = [&] {
         return std::ranges::all_of(chosen_, [](auto i) { return i == 0; });
     };
     double times = 1;
     for (int i = 0; i < most_longer && !is_dense(); ++i) {
         times *= longer;
-        target_ = {times * shortest.forward_s, times * shortest.backward_s};
-        if ((task_.micro_batches - 1) * period_s(target_) >= longer * best_s) {
+        const Seconds target{times * shortest.forward_s,
+                             times * shortest.backward_s};
+        if ((task_.micro_batches - 1) * period_s(target) >=
+            longer * best.step_s) {
             break;
         }
-        find_mildest();
-        go_further();
-        if (const double seconds = priced_step_s(); seconds < best_s) {
-            best_s = seconds;
-            best = chosen_;
-            best_target = target_;
+        try_target(target, best);
+    }
+    for (double Seconds::*const way :
+         {&Seconds::forward_s, &Seconds::backward_s}) {
+        for (const double factor : {longer, 1 / longer}) {
+            Seconds target = best.target;
+            do {
+                target.*way =
+                    std::max(factor * best.target.*way, shortest.*way);
+            } while (task_.objective == Objective::sweeps &&
+                     target.*way != best.target.*way &&
+                     try_target(target, best));
         }
     }
-    chosen_ = best;
-    target_ = best_target;
+    chosen_ = best.chosen;
+    target_ = best.target;
 }
 
 }  // namespace fusionllm::detail

@@ -50,6 +50,12 @@ private:
         Seconds receiver;
     };
 
+    struct Best {
+        double step_s = 0;  //!< priced
+        Seconds target;
+        std::vector<std::size_t> chosen;
+    };
+
     void add_boundaries(const Placement& placement,
                         const MeasuredStep& measured);
     void share_lines();
@@ -68,6 +74,7 @@ private:
     bool choose();
     void go_further();
     void find_mildest();
+    bool try_target(Seconds target, Best& best);
     void try_longer_targets();
     double priced_step_s() const;
     double period_s(Seconds longest) const;

@@ -232,7 +232,10 @@ class Sweep:
         """What a result depends on, the program apart, as a short text."""
         source = (HERE / TASKS[cell.task].source).read_text().splitlines()
         lines = [line for line in source if line.partition("#")[0].strip()]
-        text = json.dumps([lines, self.settings(cell)])
+        # A program's plans may change.
+        fences = (self.fence_lines(cell) if cell.fences in ("plan", "rule")
+                  else [])
+        text = json.dumps([lines, self.settings(cell), fences])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def finished(self, cell):

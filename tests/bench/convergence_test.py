@@ -47,7 +47,7 @@ class ByteRatio(unittest.TestCase):
                 {"loss": 1.0},
                 {"fences": [fence("forward", 100, 10.0)]}]
 
-        self.assertAlmostEqual(convergence.byte_ratio(rows), 1000 / 102)
+        self.assertAlmostEqual(convergence.byte_ratio(rows), 1000 / 110)
 
     def test_of_a_run_without_fences_is_1(self):
         self.assertEqual(convergence.byte_ratio([{"loss": 1.0}]), 1)

@@ -148,10 +148,10 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
 
     EXPECT_EQ(texts[0], "fp32");
     EXPECT_EQ(texts[1], "bf16");
-    EXPECT_EQ(texts[2], "int8");
-    EXPECT_EQ(texts[3], "subspace(1.19,graded/int4s)");
+    EXPECT_EQ(texts[2], "int8/int8s");
+    EXPECT_EQ(texts[3], "subspace(2,graded/int8s)");
     EXPECT_EQ(texts[4], "subspace(2,graded/int4s)");
-    EXPECT_EQ(texts[5], "subspace(13.5,graded/int4s)");
+    EXPECT_EQ(texts[5], "subspace(9.51,graded/int4s)");
 }
 
 TEST(FenceRuleTest, adaptive_follows_the_errors_that_were_measured) {
@@ -246,12 +246,9 @@ TEST(FenceRuleTest, no_value_has_more_than_the_largest_error) {
     options.max_error = 0.001;
     EXPECT_EQ(codecs(step, options), Texts{"fp32"});
     options.max_error = 0.01;
-    EXPECT_EQ(codecs(step, options), Texts{"int8"});
-    // int3s backward would be allowed, but forward is as slow with int4.
+    EXPECT_EQ(codecs(step, options), Texts{"int8/int8s"});
     options.max_error = 0.3;
-    EXPECT_EQ(codecs(step, options), Texts{"int4/int4s"});
-    step.link(0, 1) = {};
-    EXPECT_EQ(codecs(step, options), Texts{"fp32/int3s"});
+    EXPECT_EQ(codecs(step, options), Texts{"subspace(4,graded/int4s)"});
 }
 
 TEST(FenceRuleTest, directions_have_targets_of_their_own_in_sweeps) {
@@ -290,12 +287,13 @@ TEST(FenceRuleTest, links_that_share_a_line_share_its_bandwidth) {
 
     // 1 -> 2 is the other direction of the line, with the two gradients of
     // 0 -> 1 and 2 -> 3 on it, too: three messages of 3 s in 3 s.
-    EXPECT_EQ(codecs(step, rule("adaptive")), (Texts{"int8", "int8", "int8"}));
+    EXPECT_EQ(codecs(step, rule("adaptive")),
+              (Texts{"int8/int8s", "int8/int8s", "int8/int8s"}));
     // In sweeps 1 s for two messages of 3 s forward, or one; 2 s backward.
     EXPECT_EQ(codecs(step, rule("adaptive"), sweeps),
-              (Texts{"subspace(1,graded/int4s)",
+              (Texts{"subspace(1,graded/int8s)",
                      "int8/bf16",
-                     "subspace(1,graded/int4s)"}));
+                     "subspace(1,graded/int8s)"}));
 }
 
 TEST(FenceRuleTest, encoding_counts_for_the_stages) {
@@ -463,7 +461,7 @@ TEST(FenceRuleTest, measured_links_and_stages_replace_estimates) {
     EXPECT_EQ(by_links[0].cut, 1u);
     EXPECT_EQ(to_text(by_links[0].codec), "fp32/bf16");
     ASSERT_EQ(by_both.size(), 2u);
-    EXPECT_EQ(to_text(by_both[0].codec), "bf16/int8");
+    EXPECT_EQ(to_text(by_both[0].codec), "bf16/int8s");
     EXPECT_EQ(to_text(by_both[1].codec), "bf16/fp32");
 }
 
@@ -485,8 +483,8 @@ TEST(FenceRuleTest, a_codec_in_use_stays_while_it_nearly_fits) {
     // bf16 takes half of the dense time, of which 3 s are allowed.
     EXPECT_EQ(choose(5.9, "int8"), "bf16");
     EXPECT_EQ(choose(6.4, "bf16"), "bf16");
-    EXPECT_EQ(choose(6.4, "int4"), "int8");
-    EXPECT_EQ(choose(6.8, "bf16"), "int8");
+    EXPECT_EQ(choose(6.4, "int4"), "int8/int8s");
+    EXPECT_EQ(choose(6.8, "bf16"), "int8/int8s");
     // A milder one is taken when it has clearly less error.
     EXPECT_EQ(choose(2.9, "bf16"), "fp32");
     const char* near = "subspace(2,graded/int4s)";

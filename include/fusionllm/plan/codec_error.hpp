@@ -60,9 +60,8 @@ public:
                  const CodecChoice& choice) const;
     /*!
      * What codecs are ranked by: the root of the squares of both directions'
-     * errors. Those of gradients count times 0.03 if they are the true ones of
-     * what was really computed (a shared mask, a projection), those of
-     * rounding without bias times 0.4, those of few bits to the nearest whole.
+     * errors, those of gradients times 0.4 unless few bits round them to the
+     * nearest.
      *
      * An error that is zero on average adds to the noise of the samples, but
      * one that drops small gradients for good harms more: docs/evaluation.md,

@@ -76,9 +76,9 @@ struct CutOption {
  * the pipeline fills and empties. Not with a codec that the user has named.
  *
  * Candidates of `bottleneck`: a ratio every 1%. Of `adaptive`, by error: all
- * pairs of fp32, bf16, int8 and int4 forward and fp32, bf16, int8, int4s and
+ * pairs of fp32, bf16, int8 and int4 forward and fp32, bf16, int8s, int4s and
  * int3s backward, and every 19% of the ratio a top-k of every row with int4 and
- * a subspace with graded values, their gradients in int4s or int8.
+ * a subspace with graded values, their gradients in int4s or int8s.
  *
  * Ours, but for `paper`: r_link = max(1, 3 r R_link / max R) with R the dense
  * transfer of both directions, latency included.
