@@ -136,7 +136,7 @@ private:
     MemoryNeed memory_;
     DeviceUse use_;
     int micro_batches_;
-    bool looks_further_;  // than the mildest level under a bound
+    bool looks_further_;        // than the mildest level under a bound
     std::size_t max_skip_ = 1;  // the next stage is at most so many further
     std::vector<std::size_t> positions_;
     CutLevels levels_;
