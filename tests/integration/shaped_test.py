@@ -112,8 +112,6 @@ class ShapedTest(harness.ProgramTest):
             "--set", "network.changes=['lyon-osaka x0.1 at 2 s']",
             "--set", "compression.rule=adaptive",
             "--set", "compression.adapt=on",
-            # As fast as before, whatever it costs.
-            "--set", "compression.error_price=0",
             "--set", f"compression.measure_every={interval}",
             ranks=2, limit_s=120)
 
@@ -126,8 +124,10 @@ class ShapedTest(harness.ProgramTest):
         after = [step for step in changes if step >= slowed]
         self.assertTrue(after, (times, changes))
         self.assertLessEqual(after[0] - slowed, 3 * interval, (times, changes))
+        # Not as fast as before: stronger codecs lose more, and that has a price.
+        slow = times[slowed - 1]
         self.assertLess(statistics.median(times[after[0]:]),
-                        times[slowed] / 2, (times, changes))
+                        usual + 0.7 * (slow - usual), (times, changes))
         dense = self.metrics("dense")[-1]["loss"]
         loss = self.metrics("run")[-1]["loss"]
         self.assertLess(abs(loss - dense), 0.01 * dense)
