@@ -54,9 +54,9 @@ double kept_squares(const CodecChoice& choice) {
 }
 
 // As `ErrorTable::both_errors` counts gradients: with the usual price of 5, 0.8
-// of the square in steps, as was measured. Rounding without bias adds noise to
-// that of the samples, as fewer of them in a batch would; what a projection or
-// a mask leaves out is not learnt.
+// of the square in steps. Rounding without bias adds noise to that of the
+// samples, as fewer of them in a batch would; what a projection or a mask
+// leaves out is not learnt. docs/decisions/filling-is-worth-some-errors.md
 constexpr double weight_of_unbiased = 0.4;
 
 bool has_all_elements(const CodecChoice& choice) {
