@@ -11,8 +11,9 @@ struct Copies {
 
 constexpr double copies_of_feedback = 2;
 // Seconds of a flop of the codecs' products over those of the model's own. On a
-// CPU 1.1 to 2.2, as measured; the kernel for GPUs, whose tiles are in registers
-// alone, was not measured, and is taken to be a quarter as fast as a library's.
+// CPU 1.1 to 2.2, as measured; the kernel for GPUs, whose tiles are in
+// registers alone, was not measured, and is taken to be a quarter as fast as a
+// library's.
 constexpr double slowdown_of_products = 4;
 
 Copies copies_of(CodecId id) {
