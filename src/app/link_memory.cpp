@@ -10,7 +10,6 @@ namespace {
 constexpr std::size_t num_rates = 7;
 // A single step may be disturbed.
 constexpr std::size_t enough_rates = 3;
-constexpr int first_patience = 4;
 constexpr int most_patience = 64;
 
 }  // namespace

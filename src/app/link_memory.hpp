@@ -32,13 +32,15 @@ public:
     bool is_far_slower() const;
 
 private:
+    static constexpr int first_patience = 4;
+
     Link planned_;
     Link chosen_by_;
-    std::deque<double> rates_;  // of the last steps that told any
-    bool has_told_ = false;     // since the last choice
-    bool is_trial_ = false;     // since that choice forgot
-    int silent_ = 0;            // choices without a rate
-    int patience_ = 4;          // so many are borne
+    std::deque<double> rates_;       // of the last steps that told any
+    bool has_told_ = false;          // since the last choice
+    bool is_trial_ = false;          // since that choice forgot
+    int silent_ = 0;                 // choices without a rate
+    int patience_ = first_patience;  // so many are borne
 };
 
 }  // namespace fusionllm

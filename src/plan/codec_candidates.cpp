@@ -87,8 +87,8 @@ std::vector<CodecChoice> all_candidates(const CompressionOptions& options) {
     const ValueChoice bf16{ValueFormat::bf16, Rounding::nearest};
     const ValueChoice int8{ValueFormat::int8, Rounding::nearest};
     const ValueChoice int4{ValueFormat::int4, Rounding::nearest};
-    // Gradients of tokens differ by orders of magnitude, so that small ones
-    // vanish in any bits if rounding is not stochastic: docs/evaluation.md.
+    // Gradients of tokens differ by orders of magnitude: to the nearest, small
+    // ones can vanish beside large ones of their tile (docs/evaluation.md).
     const ValueChoice int8s{ValueFormat::int8, Rounding::stochastic};
     const ValueChoice int4s{ValueFormat::int4, Rounding::stochastic};
     const ValueChoice int3s{ValueFormat::int3, Rounding::stochastic};

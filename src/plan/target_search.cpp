@@ -240,10 +240,11 @@ bool TargetSearch::choose() {
     bool has_changed = false;
     for (std::size_t s = 0; s < boundaries_.size(); ++s) {
         std::size_t option = 0;
-        while (!fits(s, option, rounded_up)) {
+        while (option + 1 < seconds_[s].size() &&
+               !fits(s, option, rounded_up)) {
             ++option;
-            FUSIONLLM_EXPECTS(option < seconds_[s].size());
         }
+        FUSIONLLM_EXPECTS(fits(s, option, rounded_up));
         has_changed |= option != chosen_[s];
         chosen_[s] = option;
     }
