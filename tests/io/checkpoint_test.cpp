@@ -17,10 +17,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-//! A folder that all ranks see, made and removed by rank 0.
+//! A folder that all ranks see, made by rank 0, and removed by it when all are
+//! done with it.
 class SharedFolder {
 public:
-    explicit SharedFolder(const mpi::Communicator& group) {
+    explicit SharedFolder(const mpi::Communicator& group) : group_(group) {
         std::array<char, 4096> name{};
         if (group.rank() == 0) {
             folder_ = std::make_unique<TemporaryFolder>();
@@ -29,9 +30,13 @@ public:
         MPI_Bcast(name.data(), name.size(), MPI_CHAR, 0, group.get());
         path_ = name.data();
     }
+    ~SharedFolder() { MPI_Barrier(group_.get()); }
+    SharedFolder(const SharedFolder&) = delete;
+    SharedFolder& operator=(const SharedFolder&) = delete;
     const fs::path& path() const { return path_; }
 
 private:
+    const mpi::Communicator& group_;
     std::unique_ptr<TemporaryFolder> folder_;
     fs::path path_;
 };
