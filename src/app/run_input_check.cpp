@@ -147,7 +147,8 @@ void check_model(const RunInput& input, const FindPlace& place) {
 
 //! The same as make_k_hop_dataset, before anything is made, with the places.
 void check_k_hop(const RunInput& input, const FindPlace& place) {
-    const auto [symbols, hops] = input.data.k_hop;
+    const std::int64_t symbols = input.data.k_hop.symbols;
+    const std::int64_t hops = input.data.k_hop.hops;
     FUSIONLLM_VALIDATE(
         hops < symbols,
         "{}: hops = {} in [data] is too many for symbols = {}: so many lead "

@@ -67,6 +67,10 @@ void visit_data(Input& input, Visitor& visitor) {
                 data.k_hop.hops,
                 IntegerRange{1, 4095},
                 "Of k_hop: most hops of a question; about a layer each.");
+    visitor.key("label_noise",
+                data.k_hop.label_noise,
+                below_one,
+                "Of k_hop: share of the answers that are any symbol instead.");
     visitor.key("crop_padding",
                 data.images.crop_padding,
                 IntegerRange{0, 1024},

@@ -12,9 +12,6 @@
 namespace fusionllm::detail {
 namespace {
 
-//! Over UCX a test or a probe moves one piece at most, and the next call may
-//! come late.
-constexpr int tries_a_call = 32;
 
 //! Bytes of a buffer that MPI sends or fills, in as many messages as it takes.
 class Transfer {
@@ -53,7 +50,8 @@ public:
     }
 
     bool test() {
-        int num_left = requests_.size() > 1 ? tries_a_call : 1;
+        const std::size_t num_before = num_done_;
+        int num_left = requests_.size() > 1 ? tries_.next() : 1;
         while (num_done_ < requests_.size() && num_left > 0) {
             int is_done = 0;
             FUSIONLLM_MPI_CALL(
@@ -61,6 +59,7 @@ public:
             num_done_ += is_done != 0 ? 1 : 0;
             num_left -= is_done != 0 ? 0 : 1;
         }
+        tries_.count(num_done_ > num_before);
         return num_done_ == requests_.size();
     }
 
@@ -92,6 +91,7 @@ private:
     //! As many as pieces; those before `num_done_` are done.
     std::vector<MPI_Request> requests_;
     std::size_t num_done_ = 0;
+    Tries tries_;
 };
 
 std::string describe(const std::string& what,
@@ -309,7 +309,8 @@ Request MpiLink::receive(const Peer& from,
 }
 
 void MpiLink::match_arrivals() {
-    int num_left = parts_.piece_bytes > 0 ? tries_a_call : 1;
+    int num_left = parts_.piece_bytes > 0 ? tries_.next() : 1;
+    bool has_any_come = false;
     while (num_left > 0) {
         int has_come = 0;
         MPI_Message message = MPI_MESSAGE_NULL;
@@ -324,6 +325,7 @@ void MpiLink::match_arrivals() {
             --num_left;
             continue;
         }
+        has_any_come = true;
         Lane& lane = lanes_[{status.MPI_SOURCE, status.MPI_TAG}];
         const std::size_t num_bytes = detail::received_bytes(status);
         received_bytes_[status.MPI_SOURCE] += num_bytes;
@@ -337,6 +339,7 @@ void MpiLink::match_arrivals() {
             }
         }
     }
+    tries_.count(has_any_come);
 }
 
 }  // namespace fusionllm::detail

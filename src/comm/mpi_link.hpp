@@ -24,6 +24,23 @@ struct Peer {
 };
 
 /*!
+ * How many calls of MPI in vain a test of a message of several pieces makes.
+ *
+ * Over UCX a call moves one piece at most, and the next test may come late, so
+ * one in vain says little while pieces move. Over TCP each is a system call or
+ * two, so when nothing has moved for some tests, one has to do.
+ */
+class Tries {
+public:
+    int next() const { return num_; }
+    void count(bool has_moved) { num_ = has_moved ? most : (num_ + 1) / 2; }
+
+private:
+    static constexpr int most = 32;
+    int num_ = most;
+};
+
+/*!
  * Messages through one communicator.
  *
  * Receives are matched by MPI_Improbe instead of being posted by MPI_Irecv:
@@ -65,6 +82,7 @@ private:
     mpi::Communicator communicator_;
     int own_rank_;
     MessageParts parts_;
+    Tries tries_;
     std::map<std::pair<int, int>, Lane> lanes_;    //!< by source and tag
     std::map<int, std::uint64_t> received_bytes_;  //!< by source
 };

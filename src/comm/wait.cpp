@@ -9,8 +9,10 @@ namespace {
 
 using std::chrono::microseconds;
 
-//! About 0.1 ms, enough for a small message between idle cores.
-constexpr int max_yields = 200;
+//! Enough for a small message between idle cores. Whoever tests for a message
+//! over TCP makes a system call each time, so a number of yields would be a
+//! millisecond there, taken from the ranks and the kernel that share the cores.
+constexpr microseconds longest_spin{100};
 constexpr microseconds shortest_sleep{50};
 constexpr microseconds longest_sleep{5000};
 //! A message that comes during a sleep is late by at most this part of the
@@ -20,17 +22,16 @@ constexpr int waited_per_sleep = 8;
 }  // namespace
 
 void IdleWait::idle() {
-    if (num_yields_ < max_yields) {
-        ++num_yields_;
+    const auto now = std::chrono::steady_clock::now();
+    if (!begin_) {
+        begin_ = now;
+    }
+    const auto waited = std::chrono::duration_cast<microseconds>(now - *begin_);
+    is_spinning_ = waited < longest_spin;
+    if (is_spinning_) {
         std::this_thread::yield();
         return;
     }
-    if (num_yields_ == max_yields) {
-        ++num_yields_;
-        begin_ = std::chrono::steady_clock::now();
-    }
-    const auto waited = std::chrono::duration_cast<microseconds>(
-        std::chrono::steady_clock::now() - begin_);
     const auto sleep =
         std::clamp(waited / waited_per_sleep, shortest_sleep, longest_sleep);
     std::unique_lock lock(mutex_);
@@ -42,7 +43,7 @@ void IdleWait::idle() {
 
 void IdleWait::idle(const Awaited& awaited) {
     idle();
-    if (watcher_ && num_yields_ > max_yields) {
+    if (watcher_ && begin_ && !is_spinning_) {
         watcher_(awaited);
     }
 }
@@ -52,7 +53,7 @@ void IdleWait::watch(std::function<void(const Awaited&)> watcher) {
 }
 
 void IdleWait::reset() {
-    num_yields_ = 0;
+    begin_.reset();
 }
 
 void IdleWait::wake() {

@@ -1,5 +1,6 @@
 #include "fusionllm/data/k_hop.hpp"
 
+#include <bit>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -28,6 +29,12 @@ public:
             next_ = 0;
         }
         return (std::uint64_t{block_.words[next_++]} * limit) >> 32;
+    }
+
+    //! At least 0, below 1.
+    double fraction() {
+        constexpr double steps = 1 << 24;
+        return static_cast<double>(below(1 << 24)) / steps;
     }
 
     void shuffle(std::vector<std::size_t>& items) {
@@ -72,6 +79,7 @@ public:
           context_(context),
           symbols_(static_cast<std::size_t>(options.symbols)),
           hops_(static_cast<std::size_t>(options.hops)),
+          noise_(options.label_noise),
           begin_(begin),
           size_(size) {}
 
@@ -102,8 +110,11 @@ public:
         while (tokens.size() < context_) {
             const std::size_t symbol = draws.below(S);
             const std::size_t hops = 1 + draws.below(K);
+            const bool is_noise = noise_ > 0.0 && draws.fraction() < noise_;
+            const std::size_t answer =
+                is_noise ? draws.below(S) : after(symbol, hops);
             add(S + S * S + symbol * K + hops - 1,
-                static_cast<std::int64_t>(after(symbol, hops)));
+                static_cast<std::int64_t>(answer));
         }
         return {to_tensor(tokens), to_tensor(labels)};
     }
@@ -111,6 +122,9 @@ public:
     std::uint64_t content_hash() const override {
         std::uint64_t hash = derive_key(key_, symbols_);
         hash = derive_key(hash, hops_);
+        if (noise_ > 0.0) {
+            hash = derive_key(hash, std::bit_cast<std::uint64_t>(noise_));
+        }
         return derive_key(derive_key(hash, begin_), size_);
     }
 
@@ -119,6 +133,7 @@ private:
     std::size_t context_;
     std::size_t symbols_;
     std::size_t hops_;
+    double noise_;
     std::size_t begin_;
     std::size_t size_;
 };
@@ -146,6 +161,11 @@ DatasetSplit make_k_hop_dataset(std::uint64_t seed,
         options.hops,
         options.symbols,
         options.symbols - 1);
+    FUSIONLLM_VALIDATE(
+        options.label_noise >= 0.0 && options.label_noise < 1.0,
+        "a label noise of {} is no share of k_hop's answers; give at least 0 "
+        "and less than 1",
+        options.label_noise);
     FUSIONLLM_VALIDATE(
         context > static_cast<std::size_t>(options.symbols),
         "a context of {} tokens has no room for a question of k_hop after the "

@@ -94,9 +94,11 @@ def task_table(rows, slow_seconds):
     rows = sorted(rows, key=lambda row: (
         order.get(row["fences"], 2), row["fences"], is_codec(row),
         row["byte_ratio"], row["loss"]))
-    lines = ["| fences | codec | byte ratio | loss | gap | of dense | gap, "
-             "codec off | of dense | seeds | step over slow links |",
-             "|---|---|--:|--:|--:|--:|--:|--:|---|--:|"]
+    lost = control_gap(rows)
+    lines = ["| fences | codec | byte ratio | loss | gap | of dense | "
+             "of the control's | gap, codec off | of dense | seeds | "
+             "step over slow links |",
+             "|---|---|--:|--:|--:|--:|--:|--:|--:|---|--:|"]
     for row in rows:
         loss = f"{row['loss']:.4f}"
         if row["spread"] is not None:
@@ -111,10 +113,19 @@ def task_table(rows, slow_seconds):
         seeds = ", ".join(map(str, row["seeds"]))
         lines.append(f"| {row['fences']} | {label} | {ratio} | {loss} | "
                      f"{signed(row['gap'])} | {percent(row['share'])} | "
+                     f"{percent(row['gap'] / lost) if lost else ''} | "
                      f"{signed(row['gap_off'])} | "
                      f"{percent(row['share_off'])} | {seeds} | "
                      f"{seconds(slow)} |")
     return lines
+
+
+def control_gap(rows):
+    """What is lost where nothing crosses a fence, by the best control; None
+    where none loses anything."""
+    gap = min((row["gap"] for row in rows if row["label"].startswith("cut")),
+              default=0)
+    return gap if gap > 0 else None
 
 
 def steps_to(curve, loss):

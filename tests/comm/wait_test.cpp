@@ -25,13 +25,19 @@ microseconds shortest_idle(IdleWait& wait, int num_calls) {
     return shortest;
 }
 
+//! Until it only sleeps, and sleeps long.
+void wait_for(IdleWait& wait, milliseconds time) {
+    const auto end = steady_clock::now() + time;
+    while (steady_clock::now() < end) {
+        wait.idle();
+    }
+}
+
 TEST(IdleWait, yields_first_and_sleeps_five_milliseconds_in_the_end) {
     IdleWait wait;
 
     const auto at_first = shortest_idle(wait, 100);
-    for (int i = 0; i < 200; ++i) {
-        wait.idle();
-    }
+    wait_for(wait, milliseconds(60));
     const auto in_the_end = shortest_idle(wait, 3);
 
     EXPECT_LT(at_first, microseconds(50));
@@ -41,9 +47,7 @@ TEST(IdleWait, yields_first_and_sleeps_five_milliseconds_in_the_end) {
 
 TEST(IdleWait, yields_again_after_a_reset) {
     IdleWait wait;
-    for (int i = 0; i < 210; ++i) {
-        wait.idle();
-    }
+    wait_for(wait, milliseconds(10));
 
     wait.reset();
 
@@ -52,9 +56,7 @@ TEST(IdleWait, yields_again_after_a_reset) {
 
 TEST(IdleWait, does_not_sleep_over_a_wake_that_came_before) {
     IdleWait wait;
-    for (int i = 0; i < 210; ++i) {
-        wait.idle();
-    }
+    wait_for(wait, milliseconds(10));
     wait.wake();
 
     wait.idle();

@@ -79,6 +79,32 @@ TEST(KHopDatasetTest, labels_of_questions_follow_the_pairs) {
     }
 }
 
+TEST(KHopDatasetTest, label_noise_replaces_its_share_of_the_answers) {
+    const KHopOptions noisy{6, 4, 0.3};
+    const auto pure = make_k_hop_dataset(1, context, {6, 4}, 0.0).train;
+    const auto train = make_k_hop_dataset(1, context, noisy, 0.0).train;
+    int num_wrong = 0;
+
+    for (std::size_t index = 0; index < 200; ++index) {
+        const Sample sample = get(*train, index);
+        const auto function = read_pairs(sample);
+        EXPECT_EQ(function, read_pairs(get(*pure, index)));
+        for (std::size_t i = 6; i < context; ++i) {
+            const std::int64_t question = sample.tokens[i] - first_question;
+            std::int64_t answer = question / 4;
+            for (std::int64_t hop = 0; hop <= question % 4; ++hop) {
+                answer = function.at(answer);
+            }
+            ASSERT_GE(sample.labels[i], 0);
+            ASSERT_LT(sample.labels[i], 6);
+            num_wrong += static_cast<int>(sample.labels[i] != answer);
+        }
+    }
+
+    // Five of six of the 0.3 of 3600 answers: the standard deviation is 26.
+    EXPECT_NEAR(num_wrong, 900, 130);
+}
+
 TEST(KHopDatasetTest, pairs_have_the_label_that_the_loss_leaves_out) {
     const auto train = make_k_hop_dataset(1, context, sizes, 0.0).train;
 
@@ -139,6 +165,7 @@ TEST(KHopDatasetTest, content_hash_sees_seed_sizes_and_split) {
     EXPECT_NE(hash_of(1, {6, 4}, 0.1), hash_of(1, {7, 4}, 0.1));
     EXPECT_NE(hash_of(1, {6, 4}, 0.1), hash_of(1, {6, 3}, 0.1));
     EXPECT_NE(hash_of(1, {6, 4}, 0.1), hash_of(1, {6, 4}, 0.2));
+    EXPECT_NE(hash_of(1, {6, 4}, 0.1), hash_of(1, {6, 4, 0.3}, 0.1));
 }
 
 TEST(KHopDatasetTest, refuses_sizes_that_do_not_fit_together) {
@@ -147,6 +174,8 @@ TEST(KHopDatasetTest, refuses_sizes_that_do_not_fit_together) {
     EXPECT_THROW(make_k_hop_dataset(1, 8, {4, 4}, 0.1), InputError);
     EXPECT_THROW(make_k_hop_dataset(1, 4, {4, 2}, 0.1), InputError);
     EXPECT_THROW(make_k_hop_dataset(1, 8, {4, 2}, 1.0), InputError);
+    EXPECT_THROW(make_k_hop_dataset(1, 8, {4, 2, 1.0}, 0.1), InputError);
+    EXPECT_THROW(make_k_hop_dataset(1, 8, {4, 2, -0.1}, 0.1), InputError);
     EXPECT_NO_THROW(make_k_hop_dataset(1, 5, {4, 2}, 0.1));
 }
 

@@ -11,6 +11,7 @@ namespace fusionllm {
 struct KHopOptions {
     std::int64_t symbols = 8;  //!< S
     std::int64_t hops = 4;     //!< K, the most of a question
+    double label_noise = 0.0;  //!< share of answers that are any symbol
 
     friend bool operator==(const KHopOptions&, const KHopOptions&) = default;
 };
@@ -37,6 +38,11 @@ std::int64_t k_hop_vocabulary(const KHopOptions& options);
  * As f is one cycle, no question of K < S hops answers itself: who knows
  * nothing of f has a loss of ln(S - 1), who knows only one hop, ln(S - 2) for
  * all others.
+ *
+ * With label noise p, an answer is, with that probability, replaced by any of
+ * the S symbols, in training and in validation: who knows all about f has the
+ * entropy of (1 - p + p / S, p / S, ..., p / S) left, as a model of text has
+ * that of the text.
  *
  * "tokens" and "labels" are i64 (T). Unlimited in practice (2^20 samples), no
  * file; a sample is a function of (seed, number). The last
