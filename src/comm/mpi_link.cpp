@@ -12,7 +12,6 @@
 namespace fusionllm::detail {
 namespace {
 
-
 //! Bytes of a buffer that MPI sends or fills, in as many messages as it takes.
 class Transfer {
 public:
