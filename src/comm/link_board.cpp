@@ -263,20 +263,15 @@ void LinkBoard::advance(double now_s) {
     }
 }
 
-std::uint64_t LinkBoard::give(int from,
-                              int to,
-                              std::uint32_t channel,
-                              double bytes) {
+std::optional<std::uint64_t> LinkBoard::give(int from,
+                                             int to,
+                                             std::uint32_t channel,
+                                             double bytes) {
     const Lock lock(*head_);
     advance(now_s());
     PathState& path = find_or_make(from, to);
     if (path.num_given - path.num_released >= ring_size) {
-        throw Error(
-            fmt::format("more than {} messages are on their way from rank {} "
-                        "to rank {}; give the step fewer micro-batches",
-                        ring_size,
-                        from,
-                        to));
+        return std::nullopt;
     }
     const std::uint64_t number = path.num_given++;
     slot(path, number) = {channel, 0, bytes, head_->now_s, 0};

@@ -30,7 +30,8 @@ struct BoardEntry {
  */
 class LinkBoard {
 public:
-    //! Most messages of a path that are on their way at a time.
+    //! Most messages of a path that are on their way, or have come and nobody
+    //! has asked for them, at a time.
     static constexpr std::uint64_t ring_size = 1024;
 
     static std::size_t num_bytes(const ShapedLinks& links);
@@ -42,9 +43,12 @@ public:
     const ShapedLinks& links() const { return links_; }
     double now_s() const;
 
-    //! A message starts now; its number on the path. Throws `Error` if there
-    //! are too many.
-    std::uint64_t give(int from, int to, std::uint32_t channel, double bytes);
+    //! A message starts now; its number on the path. None, and nothing has
+    //! started, while `ring_size` others have not been released.
+    std::optional<std::uint64_t> give(int from,
+                                      int to,
+                                      std::uint32_t channel,
+                                      double bytes);
     bool is_sent(int from, int to, std::uint64_t number);
     //! Entries [first, end of those given so far) of a path.
     std::vector<BoardEntry> read(int from, int to, std::uint64_t first);

@@ -53,9 +53,20 @@ struct ChannelLog {
     std::deque<std::uint64_t> numbers;
 };
 
+//! What the board is told of a message that is sent.
+struct ShapedMessage {
+    std::uint32_t channel;
+    double bytes;
+    std::optional<std::uint64_t> number;  // on its path, once it has started
+};
+
 struct detail::ShapedState {
     ShapedState(Transport& inner_, SharedLinks board_)
-        : inner(inner_), board(std::move(board_)), next(size()), open(size()) {}
+        : inner(inner_),
+          board(std::move(board_)),
+          next(size()),
+          open(size()),
+          held(size()) {}
 
     std::size_t size() const { return static_cast<std::size_t>(inner.size()); }
 
@@ -94,11 +105,28 @@ struct detail::ShapedState {
                                        : *numbers.begin());
     }
 
+    //! Start what this rank sends, in order, as far as the board has room: a
+    //! receiver that is behind holds its senders up, as a socket's would.
+    void start(int destination) {
+        auto& messages = held[static_cast<std::size_t>(destination)];
+        while (!messages.empty()) {
+            ShapedMessage& message = *messages.front();
+            message.number = board->give(
+                inner.rank(), destination, message.channel, message.bytes);
+            if (!message.number) {
+                return;
+            }
+            messages.pop_front();
+        }
+    }
+
     Transport& inner;
     SharedLinks board;
     std::map<std::pair<int, std::uint32_t>, ChannelLog> logs;
     std::vector<std::uint64_t> next;            // by source: not yet scanned
     std::vector<std::set<std::uint64_t>> open;  // by source: not yet received
+    //! By destination: not yet started.
+    std::vector<std::deque<std::shared_ptr<ShapedMessage>>> held;
     double due_s = 0;   // that messages should have taken, in all
     double late_s = 0;  // that they came later, in all
 };
@@ -109,18 +137,22 @@ namespace {
 class ShapedSend final : public detail::Operation {
 public:
     ShapedSend(Request inner,
-               SharedLinks board,
-               int from,
-               int to,
-               std::uint64_t number)
+               std::shared_ptr<detail::ShapedState> state,
+               std::shared_ptr<const ShapedMessage> message,
+               int to)
         : inner_(std::move(inner)),
-          board_(std::move(board)),
-          from_(from),
-          to_(to),
-          number_(number) {}
+          state_(std::move(state)),
+          message_(std::move(message)),
+          to_(to) {}
 
     bool test() override {
-        is_sent_ = is_sent_ || board_->is_sent(from_, to_, number_);
+        if (!message_->number) {
+            state_->start(to_);
+        }
+        is_sent_ =
+            is_sent_ || (message_->number &&
+                         state_->board->is_sent(
+                             state_->inner.rank(), to_, *message_->number));
         return inner_.test() && is_sent_;
     }
     Buffer take() override { return inner_.take(); }
@@ -131,10 +163,9 @@ public:
 
 private:
     Request inner_;
-    SharedLinks board_;
-    int from_;
+    std::shared_ptr<detail::ShapedState> state_;
+    std::shared_ptr<const ShapedMessage> message_;
     int to_;
-    std::uint64_t number_;
     bool is_sent_ = false;
 };
 
@@ -241,17 +272,15 @@ Request ShapedTransport::send(int destination,
         return state_->inner.send(destination, channel, std::move(message));
     }
     detail::check_address(destination, size(), channel);
-    const std::uint64_t number =
-        state_->board->give(rank(),
-                            destination,
-                            pack(channel),
-                            static_cast<double>(message.size()));
+    const auto told = std::make_shared<ShapedMessage>(ShapedMessage{
+        pack(channel), static_cast<double>(message.size()), std::nullopt});
+    state_->held[static_cast<std::size_t>(destination)].push_back(told);
+    state_->start(destination);
     return Request(std::make_unique<ShapedSend>(
         state_->inner.send(destination, channel, std::move(message)),
-        state_->board,
-        rank(),
-        destination,
-        number));
+        state_,
+        told,
+        destination));
 }
 
 Request ShapedTransport::receive(int source,

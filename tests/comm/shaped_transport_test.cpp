@@ -100,6 +100,27 @@ TEST(ShapedTransport, asks_for_long_messages_and_lets_none_overtake) {
     EXPECT_TRUE(c.test());
 }
 
+TEST(ShapedTransport, holds_up_who_sends_to_one_that_is_far_behind) {
+    constexpr std::size_t num_messages = 3000;  // more than there is room for
+    Testbed bed(make_links(2, 0, no_limit));
+    std::vector<Request> sends;
+    for (std::size_t i = 0; i < num_messages; ++i) {
+        sends.push_back(bed.send(0, 1, forward, i));
+    }
+    EXPECT_TRUE(sends.front().test());
+    EXPECT_FALSE(sends.back().test());
+
+    for (std::size_t i = 0; i < num_messages; ++i) {
+        Request receive = bed.receive(0, 1, forward);
+        for (std::size_t k = i; k < num_messages && !receive.test(); ++k) {
+            sends[k].test();
+        }
+        ASSERT_TRUE(receive.test()) << i;
+        EXPECT_EQ(receive.take().size(), i);
+    }
+    EXPECT_TRUE(sends.back().test());
+}
+
 TEST(ShapedTransport, sends_one_message_after_another_on_a_path) {
     Testbed bed(make_links(2, 0.05, 1000));
     Request a = bed.send(0, 1, forward, 100);
