@@ -93,6 +93,7 @@ TEST(RunInput, has_every_key_settable_and_in_its_dump) {
         {"data.shuffle", {"false"}},
         {"data.symbols", {"9"}},
         {"data.hops", {"3"}},
+        {"data.label_noise", {"0.25"}},
         {"data.crop_padding", {"4"}},
         {"data.flip", {"true"}},
         {"data.mean", {"[0.5, 0.25, 1]"}},
