@@ -323,11 +323,12 @@ def plot_gaps(by_task, path):
                                and "feedback" not in row["label"])
                 if group:
                     axis.plot(*zip(*group), marker=marker, color=colour,
-                              linewidth=0.8, label=f"{name}, {fences}")
+                              linewidth=0 if fences == "plan" else 0.8,
+                              label=f"{name}, {fences}")
         for row in rows:
             if row["label"].startswith("cut"):
                 axis.axhline(100 * row["share"], color="grey", linestyle=":")
-                axis.text(3.2, 100 * row["share"], row["label"], va="bottom",
+                axis.text(4, 100 * row["share"], row["label"], va="top",
                           color="grey")
         if task in ("text", "short"):
             axis.plot([ratio for ratio, _, _ in STUDY],
