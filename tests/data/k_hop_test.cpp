@@ -37,6 +37,16 @@ std::map<std::int64_t, std::int64_t> read_pairs(const Sample& sample) {
     return function;
 }
 
+//! Of at most four hops.
+std::int64_t answer_to(std::int64_t question,
+                       const std::map<std::int64_t, std::int64_t>& function) {
+    std::int64_t answer = question / 4;
+    for (std::int64_t hop = 0; hop <= question % 4; ++hop) {
+        answer = function.at(answer);
+    }
+    return answer;
+}
+
 TEST(KHopDatasetTest, pairs_say_one_cycle_through_all_symbols) {
     const auto train = make_k_hop_dataset(1, context, sizes, 0.0).train;
 
@@ -63,10 +73,7 @@ TEST(KHopDatasetTest, labels_of_questions_follow_the_pairs) {
         ASSERT_EQ(sample.labels.size(), context);
         for (std::size_t i = 6; i < context; ++i) {
             const std::int64_t question = sample.tokens[i] - first_question;
-            std::int64_t answer = question / 4;
-            for (std::int64_t hop = 0; hop <= question % 4; ++hop) {
-                answer = function.at(answer);
-            }
+            const std::int64_t answer = answer_to(question, function);
             EXPECT_EQ(sample.labels[i], answer);
             ++num_questions[question % 4 + 1];
         }
@@ -91,10 +98,7 @@ TEST(KHopDatasetTest, label_noise_replaces_its_share_of_the_answers) {
         EXPECT_EQ(function, read_pairs(get(*pure, index)));
         for (std::size_t i = 6; i < context; ++i) {
             const std::int64_t question = sample.tokens[i] - first_question;
-            std::int64_t answer = question / 4;
-            for (std::int64_t hop = 0; hop <= question % 4; ++hop) {
-                answer = function.at(answer);
-            }
+            const std::int64_t answer = answer_to(question, function);
             ASSERT_GE(sample.labels[i], 0);
             ASSERT_LT(sample.labels[i], 6);
             num_wrong += static_cast<int>(sample.labels[i] != answer);
