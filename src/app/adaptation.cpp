@@ -19,6 +19,15 @@ FenceTask task_of(const Plan& plan) {
         plan.micro_batches};
 }
 
+LinkFindings scaled(LinkFindings link, double factor) {
+    for (auto* rate : {&link.tried, &link.seen}) {
+        if (*rate) {
+            **rate *= factor;
+        }
+    }
+    return link;
+}
+
 }  // namespace
 
 std::vector<FenceChange> load_fence_changes(const std::filesystem::path& file) {
@@ -138,14 +147,14 @@ void Adaptation::take_errors(const std::vector<MeasuredError>& errors) {
 }
 
 void Adaptation::take_rates(const StepMeasurements& measured) {
-    const auto add = [](const std::vector<double>& rates,
+    const auto add = [](const std::vector<LinkFindings>& found,
                         std::vector<LinkMemory>& links) {
-        for (std::size_t s = 0; s < rates.size(); ++s) {
-            links.at(s).add(rates[s]);
+        for (std::size_t s = 0; s < found.size(); ++s) {
+            links.at(s).add(found[s]);
         }
     };
-    add(measured.forward_bytes_per_s, forward_);
-    add(measured.backward_bytes_per_s, backward_);
+    add(measured.forward, forward_);
+    add(measured.backward, backward_);
 }
 
 bool Adaptation::is_any_link_far_slower() const {
@@ -200,10 +209,9 @@ make_adapt_hook(const Job& job, const RunInput& input) {
                 made = std::make_shared<Adaptation>(job, options, clock),
                 scale = input.network.time_scale](StepMeasurements measured) {
             // Of the testbed, which is played slower here.
-            for (auto* rates : {&measured.forward_bytes_per_s,
-                                &measured.backward_bytes_per_s}) {
-                for (double& rate : *rates) {
-                    rate *= scale;
+            for (auto* links : {&measured.forward, &measured.backward}) {
+                for (LinkFindings& link : *links) {
+                    link = scaled(link, scale);
                 }
             }
             return made->decide(job.plan.fences, measured);

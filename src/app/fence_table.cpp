@@ -46,7 +46,8 @@ void add_link(FenceLine& line, const Plan& plan, const Network& network) {
     line.link = network.name(from, to);
     const double less = static_cast<double>(line.report.dense_bytes) -
                         static_cast<double>(line.report.bytes);
-    line.saved_s += less / network.link(from, to).bandwidth_bytes_per_s;
+    line.saved_s += less / line.report.link_bytes_per_s.value_or(
+                               network.link(from, to).bandwidth_bytes_per_s);
 }
 
 std::string write(const std::optional<double>& number, int digits) {

@@ -83,6 +83,9 @@ std::string to_json(const std::vector<FenceLine>& lines) {
                         {"encode_s", line.report.encode_s},
                         {"decode_s", line.report.decode_s},
                         {"saved_s", line.saved_s}});
+        if (line.report.link_bytes_per_s) {
+            json.back()["link_bytes_per_s"] = *line.report.link_bytes_per_s;
+        }
     }
     return json.dump();
 }

@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <deque>
 #include <limits>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "fusionllm/comm/collectives.hpp"
@@ -20,112 +18,11 @@ constexpr int root = 0;
 constexpr std::uint32_t barrier_slot = 32;
 constexpr std::uint32_t result_slot = 33;
 // No values travel during a probe.
-constexpr Channel there{MessageKind::activation, 0};
-constexpr Channel back{MessageKind::gradient, 0};
+constexpr TrialChannels channels{{MessageKind::activation, 0},
+                                 {MessageKind::gradient, 0}};
 constexpr std::size_t smallest_bytes = 8;
-constexpr std::size_t num_ahead = 8;
 constexpr std::size_t most_eager_bytes = std::size_t{256} << 10;
 constexpr double least_s_per_byte = 1e-15;
-
-Buffer make_zeros(std::size_t num_bytes) {
-    Buffer buffer(num_bytes);
-    std::memset(buffer.data(), 0, num_bytes);
-    return buffer;
-}
-
-//! Without sleeping: what is measured may take microseconds.
-void finish(Request& request) {
-    while (!request.test()) {
-        std::this_thread::yield();
-    }
-}
-
-/*!
- * One direction of a pair, from the one who sends. The other one answers every
- * message with a small one.
- */
-class Sender {
-public:
-    Sender(Transport& transport,
-           int to,
-           const ProbeLimits& limits,
-           const std::function<double()>& clock)
-        : transport_(transport), to_(to), limits_(limits), clock_(clock) {}
-
-    MeasuredLink measure() {
-        MeasuredLink link = measure_link(
-            {[this](std::size_t bytes) { return stream(bytes, 1).front(); },
-             [this](std::size_t bytes, int num) { return stream(bytes, num); }},
-            limits_);
-        end();
-        link.from = transport_.rank();
-        link.to = to_;
-        return link;
-    }
-
-private:
-    //! Seconds to the answer of each.
-    std::vector<double> stream(std::size_t num_bytes, int num) {
-        const double begin_s = clock_();
-        std::deque<Request> answers;
-        std::deque<Request> messages;
-        for (int i = 0; i < num; ++i) {
-            answers.push_back(transport_.receive(to_, back, smallest_bytes));
-            messages.push_back(
-                transport_.send(to_, there, make_zeros(num_bytes)));
-        }
-        std::vector<double> times_s;
-        while (!answers.empty()) {
-            if (!messages.empty() && messages.front().test()) {
-                messages.pop_front();
-            }
-            if (answers.front().test()) {
-                times_s.push_back(clock_() - begin_s);
-                answers.pop_front();
-            } else {
-                std::this_thread::yield();
-            }
-        }
-        for (Request& message : messages) {
-            finish(message);
-        }
-        return times_s;
-    }
-
-    //! Messages that no measurement sends, one for each receive that waits.
-    void end() {
-        for (std::size_t i = 0; i < num_ahead; ++i) {
-            Request message = transport_.send(to_, there, make_zeros(1));
-            finish(message);
-        }
-    }
-
-    Transport& transport_;
-    int to_;
-    const ProbeLimits& limits_;
-    const std::function<double()>& clock_;
-};
-
-//! With receives ahead, as a pipeline has them: what MPI asks for is granted
-//! while other messages come.
-void answer(Transport& transport, int from, const ProbeLimits& limits) {
-    const std::size_t most = std::max(limits.largest_bytes, smallest_bytes);
-    std::deque<Request> messages;
-    for (std::size_t num_ends = 0; num_ends < num_ahead;) {
-        while (messages.size() + num_ends < num_ahead) {
-            messages.push_back(transport.receive(from, there, most));
-        }
-        finish(messages.front());
-        const std::size_t num_bytes = messages.front().take().size();
-        messages.pop_front();
-        if (num_bytes == 1) {
-            ++num_ends;
-            continue;
-        }
-        Request reply = transport.send(from, back, make_zeros(smallest_bytes));
-        finish(reply);
-    }
-}
 
 struct Line {
     double at_zero_s = 0;
@@ -410,9 +307,14 @@ std::vector<MeasuredLink> probe(
     std::vector<MeasuredLink> mine;
     const auto measure = [&](int from, int to) {
         if (transport.rank() == from) {
-            mine.push_back(Sender(transport, to, limits, clock).measure());
+            TrialSender sender(transport, to, channels, clock);
+            MeasuredLink& link =
+                mine.emplace_back(measure_link(sender.trial(), limits));
+            sender.end();
+            link.from = from;
+            link.to = to;
         } else if (transport.rank() == to) {
-            answer(transport, from, limits);
+            answer_trials(transport, from, channels, limits.largest_bytes);
         }
     };
     for (const auto& pairs : rounds) {

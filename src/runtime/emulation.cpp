@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
+#include "fusionllm/sim/simulate.hpp"
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm {
@@ -55,6 +57,31 @@ StepCosts with_sent_bytes(StepCosts costs,
         }
     }
     return costs;
+}
+
+EmulatedClock::EmulatedClock(Emulation emulation,
+                             const Plan& plan,
+                             std::vector<int> rank_of_stage,
+                             std::vector<DeviceId> device_of_rank)
+    : emulation_(std::move(emulation)),
+      micro_batches_(plan.micro_batches),
+      rank_of_stage_(std::move(rank_of_stage)),
+      device_of_rank_(std::move(device_of_rank)),
+      schedule_(make_schedule(plan)),
+      costs_(emulation_.estimate(plan.fences)),
+      now_s_(emulation_.begin_s) {}
+
+void EmulatedClock::set_fences(const std::vector<Fence>& fences) {
+    costs_ = emulation_.estimate(fences);
+}
+
+void EmulatedClock::add_step(const std::vector<SentBytes>& sent) {
+    step_s_ = simulate_step_s(
+        schedule_,
+        with_sent_bytes(
+            costs_, sent, rank_of_stage_, device_of_rank_, micro_batches_),
+        emulation_.network);
+    now_s_ += step_s_;
 }
 
 void add_traffic(RankTraffic& traffic,

@@ -19,6 +19,9 @@ void add(FenceReport& sum, const FenceReport& report) {
         sum.error = report.error;
         sum.cosine = report.cosine;
     }
+    if (report.link_bytes_per_s) {
+        sum.link_bytes_per_s = report.link_bytes_per_s;
+    }
 }
 
 }  // namespace

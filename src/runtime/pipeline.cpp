@@ -65,29 +65,12 @@ Pipeline::Pipeline(Transport& transport,
       neighbours_(neighbours) {}
 
 void Pipeline::send(int destination, Channel channel, Buffer message) {
-    send(destination, channel, std::move(message), nullptr);
-}
-
-void Pipeline::send(int destination,
-                    Channel channel,
-                    Buffer message,
-                    BusyClock* clock) {
-    if (clock != nullptr) {
-        clock->begin();
-    }
-    sends_.push_back(
-        {transport_.send(destination, channel, std::move(message)), clock});
+    sends_.push_back(transport_.send(destination, channel, std::move(message)));
 }
 
 bool Pipeline::progress_sends() {
-    const auto num_erased = std::erase_if(sends_, [](Sending& sending) {
-        const bool is_done = sending.request.test();
-        if (is_done && sending.clock != nullptr) {
-            sending.clock->end();
-        }
-        return is_done;
-    });
-    return num_erased > 0;
+    return std::erase_if(sends_,
+                         [](Request& request) { return request.test(); }) > 0;
 }
 
 bool Pipeline::send_outgoing() {
@@ -97,12 +80,7 @@ bool Pipeline::send_outgoing() {
         outgoing.swap(outgoing_);
     }
     for (Outgoing& message : outgoing) {
-        send(message.destination,
-             message.channel,
-             std::move(message.message),
-             message.channel.kind == MessageKind::activation
-                 ? &forward_clock_
-                 : &backward_clock_);
+        send(message.destination, message.channel, std::move(message.message));
     }
     return !outgoing.empty();
 }
@@ -245,8 +223,6 @@ PipelineResult Pipeline::execute(Run& run) {
     }
     compute_.rethrow();
     send_outgoing();
-    run.result.links.forward_busy_s = forward_clock_.take_s();
-    run.result.links.backward_busy_s = backward_clock_.take_s();
     run.result.links.activations = activation_clock_.take();
     run.result.links.gradients = gradient_clock_.take();
     return run.result;

@@ -1,32 +1,15 @@
 #include "fusionllm/runtime/step_measurements.hpp"
 
-#include <limits>
-#include <numeric>
-
 namespace fusionllm {
 namespace {
 
-// Shares of a step. A sender's time may have waits for the receiver in it, a
-// receiver's has not.
-constexpr double busy_enough_for_sender = 1.0 / 3;
-constexpr double busy_enough_for_receiver = 1.0 / 20;
+constexpr double busy_enough = 1.0 / 20;  // of a step
 
-//! The rate while the link was busy, if that was long enough to tell: by the
-//! receiver, which sees messages in pieces, or else by the sender.
-double rate_of(const std::vector<std::uint64_t>& sent,
-               double busy_s,
-               const Arrivals& arrivals,
-               double step_s) {
-    if (arrivals.bytes > 0 &&
-        arrivals.busy_s > busy_enough_for_receiver * step_s) {
+std::optional<double> rate_of(const Arrivals& arrivals, double step_s) {
+    if (arrivals.bytes > 0 && arrivals.busy_s > busy_enough * step_s) {
         return static_cast<double>(arrivals.bytes) / arrivals.busy_s;
     }
-    if (!(busy_s > busy_enough_for_sender * step_s)) {
-        return std::numeric_limits<double>::quiet_NaN();
-    }
-    return static_cast<double>(
-               std::accumulate(sent.begin(), sent.end(), std::uint64_t{0})) /
-           busy_s;
+    return std::nullopt;
 }
 
 }  // namespace
@@ -42,15 +25,10 @@ StepMeasurements measurements_of(const std::vector<StepReport>& reports,
     for (std::size_t s = 0; s + 1 < rank_of_stage.size(); ++s) {
         const StepReport& before = reports.at(rank_of_stage[s]);
         const StepReport& behind = reports.at(rank_of_stage[s + 1]);
-        found.forward_bytes_per_s.push_back(rate_of(before.sent.activations,
-                                                    before.links.forward_busy_s,
-                                                    behind.links.activations,
-                                                    step_s));
-        found.backward_bytes_per_s.push_back(
-            rate_of(behind.sent.gradients,
-                    behind.links.backward_busy_s,
-                    before.links.gradients,
-                    step_s));
+        found.forward.push_back(
+            {before.rate_to_next, rate_of(behind.links.activations, step_s)});
+        found.backward.push_back(
+            {behind.rate_to_previous, rate_of(before.links.gradients, step_s)});
     }
     return found;
 }

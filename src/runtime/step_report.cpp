@@ -89,6 +89,7 @@ void put(Writer& writer, const FenceReport& fence) {
     writer.put(fence.decode_s);
     writer.put_optional(fence.error);
     writer.put_optional(fence.cosine);
+    writer.put_optional(fence.link_bytes_per_s);
 }
 
 FenceReport get_fence(Reader& reader) {
@@ -102,6 +103,7 @@ FenceReport get_fence(Reader& reader) {
     fence.decode_s = reader.get<double>();
     fence.error = reader.get_optional();
     fence.cosine = reader.get_optional();
+    fence.link_bytes_per_s = reader.get_optional();
     return fence;
 }
 
@@ -182,13 +184,13 @@ std::string pack(const StepReport& report) {
         writer.put(static_cast<std::int32_t>(rank));
         writer.put(bytes);
     }
-    writer.put(report.links.forward_busy_s);
-    writer.put(report.links.backward_busy_s);
     for (const Arrivals& arrivals :
          {report.links.activations, report.links.gradients}) {
         writer.put(arrivals.busy_s);
         writer.put(arrivals.bytes);
     }
+    writer.put_optional(report.rate_to_next);
+    writer.put_optional(report.rate_to_previous);
     writer.put(static_cast<std::uint32_t>(report.fences.size()));
     for (const FenceReport& fence : report.fences) {
         put(writer, fence);
@@ -222,13 +224,13 @@ StepReport unpack_report(std::string_view bytes) {
         const auto rank = reader.get<std::int32_t>();
         report.sent.parameter_gradients[rank] = reader.get<std::uint64_t>();
     }
-    report.links.forward_busy_s = reader.get<double>();
-    report.links.backward_busy_s = reader.get<double>();
     for (Arrivals* arrivals :
          {&report.links.activations, &report.links.gradients}) {
         arrivals->busy_s = reader.get<double>();
         arrivals->bytes = reader.get<std::uint64_t>();
     }
+    report.rate_to_next = reader.get_optional();
+    report.rate_to_previous = reader.get_optional();
     const auto num_fences = reader.get<std::uint32_t>();
     for (std::uint32_t i = 0; i < num_fences; ++i) {
         report.fences.push_back(get_fence(reader));

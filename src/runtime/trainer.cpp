@@ -11,9 +11,9 @@
 #include "fusionllm/exec/tensor.hpp"
 #include "fusionllm/runtime/batches.hpp"
 #include "fusionllm/runtime/gradient_exchange.hpp"
+#include "fusionllm/runtime/link_survey.hpp"
 #include "fusionllm/runtime/pipeline.hpp"
 #include "fusionllm/runtime/wait_watch.hpp"
-#include "fusionllm/sim/simulate.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "data_agreement.hpp"
@@ -21,7 +21,6 @@
 #include "worker.hpp"
 
 namespace fusionllm {
-
 namespace {
 
 constexpr int root = 0;
@@ -82,17 +81,15 @@ struct Trainer::State {
     std::int64_t tokens_per_step = 0;
     std::vector<std::string> parameter_names;
     std::unique_ptr<Worker> worker;  // none on a rank without a stage
+    std::optional<LinkSurvey> survey;
     DatasetSplit data;
     std::optional<SampleOrder> order;
     std::int64_t saved_step = -1;
     StopRequest stop = StopRequest::none;    // the last decision's
     RankTraffic traffic;                     // root only
     std::vector<FenceReport> fence_reports;  // root only, of the last step
-    Schedule schedule;                       // root of an emulation only
-    StepCosts costs;                         // the same
+    std::optional<EmulatedClock> emulated;   // root of an emulation only
     std::optional<std::vector<Fence>> next_fences;
-    double emulated_step_s = 0;
-    double emulated_s = 0;
 };
 
 Trainer::Trainer(Transport& transport,
@@ -138,9 +135,10 @@ void Trainer::State::start() {
                               : num_elements(type) * setup.plan.micro_batches;
     }
     if (is_root() && setup.emulation) {
-        schedule = make_schedule(setup.plan);
-        costs = setup.emulation->estimate(setup.plan.fences);
-        emulated_s = setup.emulation->begin_s;
+        emulated.emplace(*setup.emulation,
+                         setup.plan,
+                         role.rank_of_stage,
+                         setup.device_of_rank);
     }
     if (role.stage) {
         worker = std::make_unique<Worker>(
@@ -164,6 +162,9 @@ void Trainer::State::start() {
                                                    : Phase::backward,
                 action.microbatch.get());
         });
+    }
+    if (worker && setup.follow_links) {
+        survey.emplace(transport, wait, role);
     }
     if (worker && hooks.on_traced) {
         worker->pipeline().trace([this](ValueId value,
@@ -219,6 +220,9 @@ StepReport Trainer::State::report(const PipelineResult& result) {
     report.sent = result.sent;
     report.links = result.links;
     worker->add_fence_reports(report);
+    if (survey) {
+        survey->add_to(report, worker->slice());
+    }
     report.squares =
         worker->sum_gradients(step, report.sent.parameter_gradients);
     return report;
@@ -233,16 +237,8 @@ void Trainer::State::count(const std::vector<StepReport>& reports) {
             fence_reports.end(), report.fences.begin(), report.fences.end());
     }
     add_traffic(traffic, sent, role.rank_of_stage);
-    if (setup.emulation) {
-        emulated_step_s =
-            simulate_step_s(schedule,
-                            with_sent_bytes(costs,
-                                            sent,
-                                            role.rank_of_stage,
-                                            setup.device_of_rank,
-                                            setup.plan.micro_batches),
-                            setup.emulation->network);
-        emulated_s += emulated_step_s;
+    if (emulated) {
+        emulated->add_step(sent);
     }
 }
 
@@ -278,8 +274,8 @@ void Trainer::State::change_fences() {
     if (worker) {
         worker->set_fences(*next_fences);
     }
-    if (is_root() && setup.emulation) {
-        costs = setup.emulation->estimate(*next_fences);
+    if (emulated) {
+        emulated->set_fences(*next_fences);
     }
     if (hooks.on_fences) {
         hooks.on_fences(step, *next_fences);
@@ -293,6 +289,12 @@ StepMetrics Trainer::State::train_step() {
         begin_watch(step);
     }
     change_fences();
+    const bool is_measured =
+        setup.measure_every > 0 && step % setup.measure_every == 0;
+    if (survey && is_measured) {
+        const auto scope = sections.measure("survey");
+        survey->measure();
+    }
     PipelineResult result;
     if (worker) {
         const double begin = monotonic_s();
@@ -335,13 +337,12 @@ StepMetrics Trainer::State::train_step() {
     metrics.tokens_per_s =
         static_cast<double>(tokens_per_step) / metrics.step_s;
     metrics.skipped = decision.is_skipped != 0 ? decision.reason : "";
-    if (is_root() && setup.measure_every > 0 &&
-        (step - 1) % setup.measure_every == 0) {
+    if (is_root() && is_measured) {
         metrics.fences = merge_reports(std::move(fence_reports));
     }
-    if (is_root() && setup.emulation) {
-        metrics.emulated_step_s = emulated_step_s;
-        metrics.emulated_s = emulated_s;
+    if (emulated) {
+        metrics.emulated_step_s = emulated->step_s();
+        metrics.emulated_s = emulated->now_s();
     }
     stop = decision.stop;
     next_fences = std::move(decision.fences);

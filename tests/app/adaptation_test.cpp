@@ -1,6 +1,5 @@
 #include "app/adaptation.hpp"
 
-#include <cmath>
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -111,8 +110,8 @@ TEST(Adaptation,
      compresses_more_where_a_real_link_is_slower_than_it_should_be) {
     const Adapting run;
     StepMeasurements slow = run.measured(0.3, "int", 0.05);
-    slow.forward_bytes_per_s = {1e5};
-    slow.backward_bytes_per_s = {1e5};
+    slow.forward = {{.tried = 1e5, .seen = {}}};
+    slow.backward = slow.forward;
     const auto ratio = [&](ClockKind clock) {
         Adaptation adaptation(run.job, run.input.compression.options, clock);
         const auto fences = adaptation.decide(run.job.plan.fences, slow)
@@ -124,24 +123,11 @@ TEST(Adaptation,
     EXPECT_GT(ratio(ClockKind::real), 1.5 * ratio(ClockKind::emulated));
 }
 
-TEST(Adaptation, does_not_believe_links_that_were_idle) {
-    const Adapting run;
-    StepMeasurements idle = run.measured(0.1, "int", 0.05);
-    idle.forward_bytes_per_s = {std::nan("")};
-    idle.backward_bytes_per_s = {std::nan("")};
-    Adaptation real(run.job, run.input.compression.options, ClockKind::real);
-    Adaptation emulated(
-        run.job, run.input.compression.options, ClockKind::emulated);
-
-    EXPECT_EQ(real.decide(run.job.plan.fences, idle),
-              emulated.decide(run.job.plan.fences, idle));
-}
-
 TEST(Adaptation, does_not_wait_with_a_link_that_is_far_slower) {
     const Adapting run;
     StepMeasurements slow;  // no errors
-    slow.forward_bytes_per_s = {1e5};
-    slow.backward_bytes_per_s = {1e5};
+    slow.forward = {{.tried = {}, .seen = 1e5}};
+    slow.backward = slow.forward;
     Adaptation adaptation(
         run.job, run.input.compression.options, ClockKind::real);
 
@@ -153,47 +139,49 @@ TEST(Adaptation, does_not_wait_with_a_link_that_is_far_slower) {
     EXPECT_FALSE(adaptation.decide(*fences, slow));
 }
 
-//! Choices without any news of the link until it is taken for the planned one.
-int choices_until_forgotten(LinkMemory& link) {
-    for (int choices = 1; choices < 1000; ++choices) {
-        link.begin_choice();
-        if (link.link().bandwidth_bytes_per_s == 1e6) {
-            return choices;
-        }
-    }
-    return 1000;
+double rate_of(const LinkMemory& link) {
+    return link.link().bandwidth_bytes_per_s;
 }
 
-TEST(LinkMemory, forgets_a_slow_rate_that_is_not_told_again) {
+TEST(LinkMemory, believes_what_was_tried_out_at_once) {
     LinkMemory link({0, 1e6});
-    link.add(1e5);
-    link.begin_choice();
-    ASSERT_EQ(link.link().bandwidth_bytes_per_s, 1e5);
 
-    const int first = choices_until_forgotten(link);
-    link.add(1e5);  // still slow
-    link.begin_choice();
-    const int second = choices_until_forgotten(link);
-    link.add(1e6);  // recovered
-    link.begin_choice();
-    link.add(1e5);
-    for (int step = 0; step < 6; ++step) {
-        link.add(1e5);
+    for (const double rate : {1e5, 3e6, 0.9e6}) {
+        link.add({.tried = rate, .seen = {}});
+        EXPECT_EQ(rate_of(link), rate);
     }
-    link.begin_choice();
-    const int third = choices_until_forgotten(link);
-
-    EXPECT_LE(first, 6);
-    EXPECT_GT(second, 1.5 * first);
-    EXPECT_EQ(third, first);
 }
 
-TEST(LinkMemory, keeps_what_is_about_as_planned) {
+TEST(LinkMemory, believes_messages_only_that_are_far_slower_again_and_again) {
     LinkMemory link({0, 1e6});
-    link.add(0.7e6);
-    link.add(std::nan(""));
+    link.add({.tried = 1e6, .seen = {}});
+    link.begin_choice();
+    for (const double rate : {0.6e6, 5e6, 0.6e6, 0.7e6, 0.1e6}) {
+        link.add({.tried = {}, .seen = rate});
+        EXPECT_EQ(rate_of(link), 1e6);
+    }
+    for (int step = 0; step < 2; ++step) {
+        link.add({.tried = {}, .seen = 0.1e6});
+        EXPECT_FALSE(link.is_far_slower());
+    }
+    link.add({.tried = {}, .seen = 0.1e6});
 
-    EXPECT_EQ(choices_until_forgotten(link), 1000);
+    EXPECT_TRUE(link.is_far_slower());
+    EXPECT_EQ(rate_of(link), 0.1e6);
+    link.begin_choice();
+    EXPECT_FALSE(link.is_far_slower());
+}
+
+TEST(LinkMemory, forgets_what_messages_showed_before_a_trial) {
+    LinkMemory link({0, 1e6});
+    for (int step = 0; step < 7; ++step) {
+        link.add({.tried = {}, .seen = 0.1e6});
+    }
+    ASSERT_EQ(rate_of(link), 0.1e6);
+
+    link.add({.tried = 1e6, .seen = 0.1e6});
+
+    EXPECT_EQ(rate_of(link), 1e6);
 }
 
 TEST(FenceChanges, come_back_from_the_file_they_were_written_to) {

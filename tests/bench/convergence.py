@@ -11,6 +11,7 @@ three tasks with 4 layers:
     text    characters of FILE (convergence_text.toml; tinyshakespeare: 1.1 MB)
     k_hop   pointer chasing, which needs depth (k_hop.toml); three in ten answers
             are any symbol, so that seeds end alike
+    wide    k_hop with 256 columns (1e-3), of which a codec has more to leave out
     short   text with half the context and 700 steps, for questions that many
             runs answer (docs/decisions/one-compressed-link.md)
 
@@ -75,6 +76,8 @@ class Task:
 TASKS = {
     "text": Task("convergence_text.toml", 1000, 250),
     "k_hop": Task("k_hop.toml", 1500, 500),
+    "wide": Task("k_hop.toml", 1500, 500,
+                 ("model.width=256", "train.learning_rate=1e-3")),
     "short": Task("convergence_text.toml", 700, 350, ("model.context=64",)),
     "deep": Task("deep.toml", 1500, 500),
 }
@@ -130,6 +133,8 @@ GRADED_8, GRADED_16 = "subspace(1.03,graded)", "subspace(2.06,graded)"
 GRADED_32, GRADED_100 = "subspace(4.12,graded)", "subspace(12.9,graded)"
 GRADED_120 = "subspace(18.3,graded)"
 GRADED_105 = "subspace(16,graded)"
+# Of 256 columns.
+WIDE = (GRADED_105, GRADED_16, "subspace(21.3,graded)")
 TESTBEDS = ("homes-48", "continents-48", "cloud-48", "campus-48")
 
 
@@ -141,7 +146,7 @@ def cells():
         return lambda label, fences="all", seed=1: Cell(
             name, label, fences, seed)
 
-    hops, text, short = map(task, ("k_hop", "text", "short"))
+    hops, wide, text, short = map(task, ("k_hop", "wide", "text", "short"))
     graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_100)
     return list(dict.fromkeys([
         hops("dense", "none"), control("k_hop", 2, "embedding"),
@@ -150,6 +155,8 @@ def cells():
         Cell("deep", "dense"),
         control("deep", DEEP_LAYERS - 2, "embedding"),
         *[planned("adaptive", testbed) for testbed in TESTBEDS],
+        wide("dense", "none"), control("wide", 2, "embedding"),
+        *[wide(label) for label in WIDE],
         *[hops(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", "int8", *graded)],
         *[hops(label, "one") for label in graded],

@@ -28,14 +28,13 @@ StepReport make_report() {
     report.sent.activations = {128, 1ull << 40, 0};
     report.sent.gradients = {7};
     report.sent.parameter_gradients = {{0, 5}, {47, 1ull << 50}};
-    report.links.forward_busy_s = 0.5;
-    report.links.backward_busy_s = 0.25;
     report.links.activations = {0.75, 1ull << 41};
     report.links.gradients = {0.125, 9};
+    report.rate_to_next = 1e6;
     report.fences.push_back(
-        {57, 91, Direction::backward, 4096, 520, 1e-3, 2e-3, 0.1, 0.99});
+        {57, 91, Direction::backward, 4096, 520, 1e-3, 2e-3, 0.1, 0.99, 2e6});
     report.fences.push_back(
-        {57, 92, Direction::forward, 4096, 520, 0, 0, {}, {}});
+        {57, 92, Direction::forward, 4096, 520, 0, 0, {}, {}, {}});
     report.errors.push_back({57,
                              ValueId(91),
                              Direction::forward,

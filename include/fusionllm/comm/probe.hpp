@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "fusionllm/comm/link_trial.hpp"
 #include "fusionllm/comm/transport.hpp"
 
 namespace fusionllm {
@@ -55,14 +56,6 @@ struct TimedSize {
  * of relative errors, over all places of the step. Needs two sizes or more.
  */
 MeasuredLink fit_link(double latency_s, const std::vector<TimedSize>& times);
-
-//! What one end can try out on a link.
-struct LinkTrial {
-    //! Seconds from sending so many bytes to the small answer.
-    std::function<double(std::size_t bytes)> exchange_s;
-    //! So many such messages sent at once: seconds to the answer of each.
-    std::function<std::vector<double>(std::size_t bytes, int num)> stream_s;
-};
 
 /*!
  * Measure a link by sending messages over it: single ones for latency and

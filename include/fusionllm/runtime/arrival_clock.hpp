@@ -12,21 +12,18 @@ struct Arrivals {
     friend bool operator==(const Arrivals&, const Arrivals&) = default;
 };
 
-//! How busy a stage saw its links to its neighbours in a step.
+//! What a stage saw of the links to it in a step.
 struct LinkActivity {
-    //! In which messages to the next, and to the previous stage were sent.
-    double forward_busy_s = 0;
-    double backward_busy_s = 0;
-    //! From the previous, and from the next stage.
-    Arrivals activations{};
-    Arrivals gradients{};
+    Arrivals activations{};  //!< from the previous stage
+    Arrivals gradients{};    //!< from the next one
 
     friend bool operator==(const LinkActivity&, const LinkActivity&) = default;
 };
 
 /*!
- * Tells from looks at a receiver how fast its link is: between two looks, of
- * which the first one found a message that had come in part, the link was busy.
+ * Tells from looks at a receiver how fast its link is: between two looks that
+ * found a part of a message, the link was busy. When the rest of a message is
+ * there, it may have been for long: the core that looks had other things to do.
  * A sender cannot tell, since the system's buffers take a message at once.
  */
 class ArrivalClock {
@@ -35,7 +32,7 @@ public:
     //! \param received_bytes that have come over the link so far
     //! \param is_inside whether a part of a message is there
     void look(double now_s, std::uint64_t received_bytes, bool is_inside) {
-        if (was_inside_) {
+        if (was_inside_ && is_inside) {
             arrivals_.busy_s += now_s - last_s_;
             arrivals_.bytes += received_bytes - last_bytes_;
         }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "fusionllm/plan/fence.hpp"
+#include "fusionllm/plan/plan.hpp"
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/plan/step_costs.hpp"
 #include "fusionllm/runtime/sent_bytes.hpp"
@@ -36,6 +37,33 @@ StepCosts with_sent_bytes(StepCosts costs,
                           const std::vector<int>& rank_of_stage,
                           const std::vector<DeviceId>& device_of_rank,
                           int micro_batches);
+
+//! The clock of the emulated devices, which moves with the steps of a real run.
+class EmulatedClock {
+public:
+    //! \param rank_of_stage, device_of_rank of the run
+    EmulatedClock(Emulation emulation,
+                  const Plan& plan,
+                  std::vector<int> rank_of_stage,
+                  std::vector<DeviceId> device_of_rank);
+
+    //! From the next step on.
+    void set_fences(const std::vector<Fence>& fences);
+    //! \param sent by rank, as for `with_sent_bytes`
+    void add_step(const std::vector<SentBytes>& sent);
+    double step_s() const { return step_s_; }  //!< of the last step
+    double now_s() const { return now_s_; }
+
+private:
+    Emulation emulation_;
+    int micro_batches_;
+    std::vector<int> rank_of_stage_;
+    std::vector<DeviceId> device_of_rank_;
+    Schedule schedule_;
+    StepCosts costs_;
+    double step_s_ = 0;
+    double now_s_;
+};
 
 //! Add a step's messages to the traffic between ranks.
 void add_traffic(RankTraffic& traffic,

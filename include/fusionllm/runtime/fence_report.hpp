@@ -26,6 +26,8 @@ struct FenceReport {
     //! |x - decoded| / |x| and the cosine between the two.
     std::optional<double> error;
     std::optional<double> cosine;
+    //! Bytes/s of the link that the messages take, if it was tried out.
+    std::optional<double> link_bytes_per_s{};
 
     friend bool operator==(const FenceReport&, const FenceReport&) = default;
 };

@@ -12,7 +12,6 @@
 #include "fusionllm/comm/wait.hpp"
 #include "fusionllm/plan/schedule.hpp"
 #include "fusionllm/runtime/arrival_clock.hpp"
-#include "fusionllm/runtime/busy_clock.hpp"
 #include "fusionllm/runtime/compute_thread.hpp"
 #include "fusionllm/runtime/stage_work.hpp"
 
@@ -79,17 +78,13 @@ private:
 
     PipelineResult execute(Run& run);
     bool submit_ready(Run& run);
-    //! The message that the next action waits for, if it does.
     void look_at_links(const Run& run);
+    //! The message that the next action waits for, if it does.
     std::optional<Awaited> find_awaited(const Run& run) const;
     WorkItem make_item(const Run& run, const Action& action) const;
     //! On the compute thread.
     void work(Run& run, WorkItem item);
     bool send_outgoing();
-    void send(int destination,
-              Channel channel,
-              Buffer message,
-              BusyClock* clock);
 
     Transport& transport_;
     IdleWait& wait_;
@@ -101,14 +96,7 @@ private:
     std::function<bool(ValueId, std::uint64_t, std::uint32_t)> is_traced_;
     std::mutex mutex_;
     std::vector<Outgoing> outgoing_;  // from the compute to the main thread
-    //! To a neighbour, or to any other rank.
-    struct Sending {
-        Request request;
-        BusyClock* clock;  // of the link; none for other ranks
-    };
-    std::deque<Sending> sends_;
-    BusyClock forward_clock_;
-    BusyClock backward_clock_;
+    std::deque<Request> sends_;
     ArrivalClock activation_clock_;
     ArrivalClock gradient_clock_;
 };

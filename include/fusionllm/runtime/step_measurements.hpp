@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "fusionllm/plan/codec_error.hpp"
@@ -8,17 +9,23 @@
 
 namespace fusionllm {
 
+//! What a step showed of a link, one direction, in bytes/s.
+struct LinkFindings {
+    std::optional<double> tried;  //!< between steps, with nothing else on it
+    //! While messages were on their way for sure, if that was a twentieth of
+    //! the step: an idle link tells nothing of its rate.
+    std::optional<double> seen;
+
+    friend bool operator==(const LinkFindings&, const LinkFindings&) = default;
+};
+
 //! What a step showed of codecs and links, for whoever chooses codecs.
 struct StepMeasurements {
     std::int64_t step = 0;              //!< updates so far, this one included
     std::vector<MeasuredError> errors;  //!< empty in most steps
-    /*!
-     * Bytes/s from stage s to s + 1, and from s + 1 to s, while messages were
-     * on their way; NaN unless that was a third of the step: an idle link tells
-     * nothing of its rate. By stage but the last.
-     */
-    std::vector<double> forward_bytes_per_s;
-    std::vector<double> backward_bytes_per_s;
+    //! From stage s to s + 1, and from s + 1 to s; by stage but the last.
+    std::vector<LinkFindings> forward;
+    std::vector<LinkFindings> backward;
 };
 
 //! \param step_s wall time of the step so far

@@ -29,6 +29,9 @@ struct StepReport {
     std::string bad_gradient;
     SentBytes sent;
     LinkActivity links{};
+    //! Bytes/s to the neighbours, where that was tried out (`LinkSurvey`).
+    std::optional<double> rate_to_next{};
+    std::optional<double> rate_to_previous{};
     std::vector<FenceReport> fences;
     std::vector<MeasuredError> errors;  //!< of codecs that were tried
 

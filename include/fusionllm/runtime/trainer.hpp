@@ -108,6 +108,8 @@ struct TrainerSetup {
     BasisSchedule bases{};
     //! Steps from one measurement of what fences do to the next; 0 = never.
     std::int64_t measure_every = 0;
+    //! Try out the links between stages before those steps (`LinkSurvey`).
+    bool follow_links = false;
     //! Codecs whose errors are measured then, too, for `TrainerHooks::adapt`.
     std::vector<CodecChoice> candidates{};
     TraceOptions trace{};

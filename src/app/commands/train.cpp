@@ -243,6 +243,8 @@ TrainerSetup TrainRun::make_setup() const {
             evaluation_codecs(job_, input_),
             {input_.compression.basis_every},
             job_.plan.fences.empty() ? 0 : input_.compression.measure_every,
+            input_.compression.options.adapt == "on" &&
+                input_.network.mode != "emulated",
             input_.compression.options.adapt == "on"
                 ? probed_codecs(input_.compression.options)
                 : std::vector<CodecChoice>(),
