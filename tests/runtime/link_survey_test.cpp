@@ -51,7 +51,7 @@ TEST(LinkSurvey, finds_the_slow_direction_among_three_stages) {
     });
 
     // A busy machine makes it slower, not 16 times.
-    EXPECT_NEAR(found[1].rate_to_next.value(), 2 * megabit, megabit);
+    EXPECT_NEAR(found[1].rate_to_next.value(), 2 * megabit, 1.5 * megabit);
     EXPECT_GT(found[0].rate_to_previous.value(), 8 * megabit);
     EXPECT_GT(found[0].rate_to_next.value(), 8 * megabit);
     EXPECT_GT(found[3].rate_to_previous.value(), 8 * megabit);
