@@ -13,8 +13,8 @@ struct Line {
     double latency_s = 0.05;
     double bucket_bytes = 0;  //!< go at once after a pause
     //! By which the answers of the next streams are late: first, last.
-    std::vector<std::pair<double, double>> late_s;
-    std::vector<double> lasted_s;  //!< streams, with the latency
+    std::vector<std::pair<double, double>> late_s{};
+    std::vector<double> lasted_s{};  //!< streams, with the latency
 
     LinkTrial trial() {
         return {

@@ -4,6 +4,7 @@ fusionllm_add_test(comm/mpi_test.cpp RANKS 1 3)
 fusionllm_add_test(comm/mpi_transport_test.cpp RANKS 1 2 3 4 5
   LIBS GTest::gmock TIMEOUT 180)
 fusionllm_add_test(comm/probe_test.cpp)
+fusionllm_add_test(comm/link_rate_test.cpp)
 fusionllm_add_test(comm/rank_stall_test.cpp)
 fusionllm_add_test(comm/rank_table_test.cpp RANKS 1 3)
 fusionllm_add_test(comm/shaped_transport_test.cpp)

@@ -1,4 +1,5 @@
-"""Check that includes keep to the rules of docs/architecture.md.
+"""Check that includes keep to the rules of docs/architecture.md, and that tests
+are run.
 
     check_layers.py ROOT
 
@@ -220,6 +221,18 @@ def check_length(root, source):
                "hold one thing?")
 
 
+def check_tests(root):
+    """A test that no tests.cmake names is never run."""
+    for path in sorted((root / "tests").glob("*/*_test.*")):
+        name = path.relative_to(root).as_posix()
+        stem = path.stem.removesuffix("_test")
+        makefile = path.parent / "tests.cmake"
+        text = makefile.read_text() if makefile.exists() else ""
+        if not re.search(rf"\b{re.escape(stem)}(_test)?\b", text):
+            yield (f"{name}: is run by nobody; name it in "
+                   f"{makefile.relative_to(root).as_posix()}")
+
+
 def check(root):
     """Sentences about all that breaks a rule in the tree at `root`."""
     uses = read_uses((root / "src/CMakeLists.txt").read_text())
@@ -236,6 +249,7 @@ def check(root):
         problems += check_length(root, source)
     problems += check_dependencies(sources)
     problems += check_world(root)
+    problems += check_tests(root)
     return problems
 
 

@@ -39,6 +39,7 @@ TREE = {
     "src/app/main.cpp": '#include "app/run_input.hpp"\n'
                         '#include "fusionllm/util/id.hpp"\n',
     "tests/comm/mpi_test.cpp": "auto world = MPI_COMM_WORLD;\n",
+    "tests/comm/tests.cmake": "fusionllm_add_test(comm/mpi_test.cpp)\n",
 }
 
 
@@ -121,7 +122,7 @@ class CheckLayersTest(unittest.TestCase):
 
     def test_the_world_outside_comm_is_found(self):
         for path in ("src/app/x.cpp", "src/runtime/x.cpp",
-                     "tests/runtime/x_test.cpp"):
+                     "tests/runtime/x.hpp"):
             self.expect_one(path, "auto c = MPI_COMM_WORLD;",
                             "MPI_COMM_WORLD")
 
@@ -134,6 +135,11 @@ class CheckLayersTest(unittest.TestCase):
         self.expect_one("src/util/long.cpp", "\n" * 451, "450")
         self.assertEqual(problems_of(
             {"src/util/long.cpp": "\n" * 450}), [])
+
+    def test_a_test_that_is_not_run_is_found(self):
+        self.expect_one("tests/comm/wait_test.cpp", "", "run by nobody")
+        self.expect_one("tests/integration/kill_test.py", "",
+                        "tests/integration/tests.cmake")
 
     def test_a_folder_that_is_no_layer_is_found(self):
         self.expect_one("src/helpers/x.cpp", "", "helpers is no layer")
