@@ -17,14 +17,20 @@ Buffer make_zeros(std::size_t num_bytes) {
     return buffer;
 }
 
-//! Without sleeping: what is measured may take microseconds.
-void finish(Request& request) {
+void finish(Request& request, const TrialWait& wait) {
     while (!request.test()) {
-        std::this_thread::yield();
+        wait(false);
     }
+    wait(true);
 }
 
 }  // namespace
+
+void spin(bool has_progress) {
+    if (!has_progress) {
+        std::this_thread::yield();
+    }
+}
 
 LinkTrial TrialSender::trial() {
     return {[this](std::size_t bytes) { return stream(bytes, 1).front(); },
@@ -47,15 +53,15 @@ std::vector<double> TrialSender::stream(std::size_t num_bytes, int num) {
         if (!messages.empty() && messages.front().test()) {
             messages.pop_front();
         }
-        if (answers.front().test()) {
+        const bool is_answered = answers.front().test();
+        if (is_answered) {
             times_s.push_back(clock_() - begin_s);
             answers.pop_front();
-        } else {
-            std::this_thread::yield();
         }
+        wait_(is_answered);
     }
     for (Request& message : messages) {
-        finish(message);
+        finish(message, wait_);
     }
     return times_s;
 }
@@ -64,7 +70,7 @@ std::vector<double> TrialSender::stream(std::size_t num_bytes, int num) {
 void TrialSender::end() {
     for (std::size_t i = 0; i < num_ahead; ++i) {
         Request message = transport_.send(to_, channels_.there, make_zeros(1));
-        finish(message);
+        finish(message, wait_);
     }
 }
 
@@ -73,14 +79,15 @@ void TrialSender::end() {
 void answer_trials(Transport& transport,
                    int from,
                    TrialChannels channels,
-                   std::size_t largest_bytes) {
+                   std::size_t largest_bytes,
+                   const TrialWait& wait) {
     const std::size_t most = std::max(largest_bytes, answer_bytes);
     std::deque<Request> messages;
     for (std::size_t num_ends = 0; num_ends < num_ahead;) {
         while (messages.size() + num_ends < num_ahead) {
             messages.push_back(transport.receive(from, channels.there, most));
         }
-        finish(messages.front());
+        finish(messages.front(), wait);
         const std::size_t num_bytes = messages.front().take().size();
         messages.pop_front();
         if (num_bytes == 1) {
@@ -89,7 +96,7 @@ void answer_trials(Transport& transport,
         }
         Request reply =
             transport.send(from, channels.back, make_zeros(answer_bytes));
-        finish(reply);
+        finish(reply, wait);
     }
 }
 

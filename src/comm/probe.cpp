@@ -307,14 +307,15 @@ std::vector<MeasuredLink> probe(
     std::vector<MeasuredLink> mine;
     const auto measure = [&](int from, int to) {
         if (transport.rank() == from) {
-            TrialSender sender(transport, to, channels, clock);
+            TrialSender sender(transport, to, channels, clock, spin);
             MeasuredLink& link =
                 mine.emplace_back(measure_link(sender.trial(), limits));
             sender.end();
             link.from = from;
             link.to = to;
         } else if (transport.rank() == to) {
-            answer_trials(transport, from, channels, limits.largest_bytes);
+            answer_trials(
+                transport, from, channels, limits.largest_bytes, spin);
         }
     };
     for (const auto& pairs : rounds) {

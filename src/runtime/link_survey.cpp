@@ -14,6 +14,7 @@ constexpr TrialChannels channels{{MessageKind::control, 49},
                                  {MessageKind::control, 50}};
 constexpr double share_of_stream = 1.0 / 400;  // of the time since the last
 constexpr double least_stream_s = 0.005;
+constexpr double longest_spin_s = 1;  // more than any round trip
 
 }  // namespace
 
@@ -53,15 +54,38 @@ void LinkSurvey::measure_link(std::size_t stage) {
     if (role_.stage == stage) {
         meet(behind);
         to_next_ = measure_to(behind, bytes_to_next_);
-        answer_trials(transport_, behind, channels, limits_.most_bytes);
+        answer(behind);
     } else if (role_.stage == stage + 1) {
         meet(before);
-        answer_trials(transport_, before, channels, limits_.most_bytes);
+        answer(before);
         to_previous_ = measure_to(before, bytes_to_previous_);
     }
 }
 
-//! Who is early idles here; afterwards nobody sleeps.
+/*!
+ * Without sleeping: an answer that is seen a millisecond late is a quarter of a
+ * short stream. A line that is down is waited for in peace, and whoever watches
+ * hears of it.
+ */
+TrialWait LinkSurvey::wait_for(int rank) {
+    return [this, rank, since_s = monotonic_s()](bool has_progress) mutable {
+        if (has_progress) {
+            since_s = monotonic_s();
+            wait_.reset();
+        } else if (monotonic_s() - since_s < longest_spin_s) {
+            spin(has_progress);
+        } else {
+            wait_.idle({MessageKind::control, 0, rank});
+        }
+    };
+}
+
+void LinkSurvey::answer(int rank) {
+    answer_trials(
+        transport_, rank, channels, limits_.most_bytes, wait_for(rank));
+}
+
+//! So that a stream does not begin while the other one is not there.
 void LinkSurvey::meet(int rank) {
     Request theirs = transport_.receive(rank, greeting, 1);
     Request mine = transport_.send(rank, greeting, Buffer(1));
@@ -70,7 +94,7 @@ void LinkSurvey::meet(int rank) {
 }
 
 double LinkSurvey::measure_to(int rank, std::size_t& message_bytes) {
-    TrialSender sender(transport_, rank, channels, monotonic_s);
+    TrialSender sender(transport_, rank, channels, monotonic_s, wait_for(rank));
     const LinkRate found = measure_rate(sender.trial(), limits_, message_bytes);
     sender.end();
     message_bytes = found.message_bytes;

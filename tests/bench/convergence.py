@@ -156,7 +156,9 @@ def cells():
         control("deep", DEEP_LAYERS - 2, "embedding"),
         *[planned("adaptive", testbed) for testbed in TESTBEDS],
         wide("dense", "none"), control("wide", 2, "embedding"),
-        *[wide(label) for label in WIDE],
+        *[wide(label) for label in WIDE], wide(GRADED_105, "one"),
+        *[wide(label, "none" if label == "dense" else "all", seed)
+          for seed in (2, 3) for label in ("dense", GRADED_105)],
         *[hops(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", "int8", *graded)],
         *[hops(label, "one") for label in graded],

@@ -23,6 +23,12 @@ struct TrialChannels {
     Channel back;
 };
 
+//! Called again and again while nothing happens, and once when something did.
+using TrialWait = std::function<void(bool has_progress)>;
+
+//! Without sleeping, for what takes microseconds.
+void spin(bool has_progress);
+
 /*!
  * One direction of a pair of ranks, from the one who sends; the other one
  * answers every message with a small one (`answer_trials`).
@@ -33,11 +39,13 @@ public:
     TrialSender(Transport& transport,
                 int to,
                 TrialChannels channels,
-                std::function<double()> clock)
+                std::function<double()> clock,
+                TrialWait wait)
         : transport_(transport),
           to_(to),
           channels_(channels),
-          clock_(std::move(clock)) {}
+          clock_(std::move(clock)),
+          wait_(std::move(wait)) {}
 
     LinkTrial trial();
     //! Lets the other one go; the last thing to do.
@@ -50,12 +58,14 @@ private:
     int to_;
     TrialChannels channels_;
     std::function<double()> clock_;
+    TrialWait wait_;
 };
 
 //! Until the sender ends. No message may be larger than `largest_bytes`.
 void answer_trials(Transport& transport,
                    int from,
                    TrialChannels channels,
-                   std::size_t largest_bytes);
+                   std::size_t largest_bytes,
+                   const TrialWait& wait);
 
 }  // namespace fusionllm

@@ -35,6 +35,8 @@ public:
     void add_to(StepReport& report, const StageSlice& slice);
 
 private:
+    TrialWait wait_for(int rank);
+    void answer(int rank);
     void meet(int rank);
     void measure_link(std::size_t stage);
     double measure_to(int rank, std::size_t& message_bytes);
