@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does a small GPT-2 train at 48 ranks, as long as its plan says?
 
-    tests/bench/many_ranks.py [--program P] [--folder F] [--only PATTERN]
+    tests/bench/many_ranks.py [--program P] [--folder F] [--only PATTERN ...]
                               [--report DOCS]
 
 Trains the model of deep.toml, with 48 layers, for 3 steps by one rank, and under
@@ -114,7 +114,7 @@ def main():
     parser.add_argument("--program", default=str(
         evaluation.ROOT / "build/release/bin/fusionllm"))
     parser.add_argument("--folder", default="many-ranks")
-    parser.add_argument("--only", default="*", metavar="PATTERN",
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN",
                         help='of "TESTBED-PARTITION-RULE", with * and ?')
     parser.add_argument("--report", default=str(
         evaluation.ROOT / "docs/evaluation"))
@@ -134,7 +134,8 @@ def main():
         for partition in PARTITIONS:
             for rule in RULES:
                 cell = f"{name}-{partition}-{rule}"
-                if fnmatch.fnmatch(cell, arguments.only):
+                if any(fnmatch.fnmatch(cell, pattern)
+                       for pattern in arguments.only):
                     line, is_same = row_of(runs, testbed, partition, rule)
                     lines.append(line)
                     all_same &= is_same
