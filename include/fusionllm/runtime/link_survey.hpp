@@ -18,9 +18,9 @@ namespace fusionllm {
  * are a few packets, which buffers swallow, and what is seen of them is mostly
  * when a busy core came to look.
  *
- * A survey of both directions of a link takes 4 streams (`RateLimits`), a
- * hundredth of the time since the last one or, where that is short, a few
- * kilobytes.
+ * A survey of both directions of a link takes 4 to 8 streams (`RateLimits`),
+ * each a 400th of the time since the last survey or, where that is short, 16
+ * KiB.
  */
 class LinkSurvey {
 public:
