@@ -1,7 +1,6 @@
 #include "fusionllm/comm/link_rate.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <utility>
 #include <vector>
