@@ -53,11 +53,12 @@ double kept_squares(const CodecChoice& choice) {
     return std::pow(ratio, choice.selection == Selection::row ? -0.25 : -0.3);
 }
 
-// As `ErrorTable::both_errors` counts gradients: with the usual price of 5, 0.8
+// As `ErrorTable::both_errors` counts gradients: with the usual price of 5, 0.11
 // of the square in steps. Rounding without bias adds noise to that of the
-// samples, as fewer of them in a batch would; what a projection or a mask
-// leaves out is not learnt. docs/decisions/filling-is-worth-some-errors.md
-constexpr double weight_of_unbiased = 0.4;
+// samples, as fewer of them in a batch would; measured were 0 to 0.05 of the
+// square for rounding and about 0.1 for rounding and a projection.
+// docs/decisions/what-errors-cost.md
+constexpr double weight_of_unbiased = 0.15;
 
 bool has_all_elements(const CodecChoice& choice) {
     return choice.id == CodecId::dense || choice.id == CodecId::quantised;

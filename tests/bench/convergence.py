@@ -2,7 +2,7 @@
 """What does compression cost the model? Trains small ones with each codec.
 
     tests/bench/convergence.py --program P --text FILE --folder F [--jobs 2]
-                               [--only PATTERN] [--steps N] [--list]
+                               [--only PATTERN...] [--steps N] [--list]
                                [--until HH:MM] [--report DOCS]
 
 A cell is one run: a task, a codec, the fences that have it, a seed. There are
@@ -26,8 +26,8 @@ Every cell has a folder F/cells/NAME. To run for hours in pieces, end the script
 (Ctrl-C, SIGTERM, or --until, which starts no cell after that time of day) and
 start it again with the same command: finished cells are skipped, unfinished
 ones go on from their last checkpoint. Cells come in the order of --list, the
-most telling ones first; --only takes those whose names match a pattern with *
-and ?. --steps is for a quick look: use another folder for it. A cell takes a
+most telling ones first; --only takes those whose names match one of the patterns
+with * and ?. --steps is for a quick look: use another folder for it. A cell takes a
 core 2 to 4 minutes (k_hop), 6 to 9 (deep) or 7 to 15 (text).
 
 Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
@@ -128,13 +128,17 @@ def dense_for(cell):
 
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
-# The same bytes with more bits for larger components.
-GRADED_8, GRADED_16 = "subspace(1.03,graded)", "subspace(2.06,graded)"
-GRADED_32, GRADED_100 = "subspace(4.12,graded)", "subspace(12.9,graded)"
-GRADED_120 = "subspace(18.3,graded)"
+# Fewer bits for smaller components. 8x and 16x whatever the width, 32x and 100x
+# of 128 columns, 106x of 256.
+GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.25,graded)"
+GRADED_32, GRADED_100 = "subspace(4.5,graded)", "subspace(18.3,graded)"
 GRADED_105 = "subspace(16,graded)"
-# Of 256 columns.
-WIDE = (GRADED_105, GRADED_16, "subspace(21.3,graded)")
+# Of 64 columns, of which a few bytes a row are more: 7.7x, 15x, 27x, 71x.
+NARROW = ("subspace(1.03,graded)", "subspace(2.06,graded)",
+          "subspace(4.12,graded)", "subspace(12.9,graded)")
+# What errors of one direction alone cost (docs/decisions/what-errors-cost.md).
+PRICES = ("fp32/int4s", "fp32/int3s", "fp32/int2s", "int4/fp32", "int3/fp32",
+          "int2/fp32")
 TESTBEDS = ("homes-48", "continents-48", "cloud-48", "campus-48")
 
 
@@ -148,42 +152,47 @@ def cells():
 
     hops, wide, text, short = map(task, ("k_hop", "wide", "text", "short"))
     graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_100)
+    narrow = (*NARROW, GRADED_8, GRADED_16)
     return list(dict.fromkeys([
         hops("dense", "none"), control("k_hop", 2, "embedding"),
-        hops("int8"), *[hops(label) for label in graded],
+        hops("int8"), *[hops(label) for label in narrow],
         *[hops(label, "rule") for label in RULES],
         Cell("deep", "dense"),
         control("deep", DEEP_LAYERS - 2, "embedding"),
         *[planned("adaptive", testbed) for testbed in TESTBEDS],
         wide("dense", "none"), control("wide", 2, "embedding"),
-        *[wide(label) for label in WIDE], wide(GRADED_105, "one"),
+        *[wide(label) for label in (GRADED_105, GRADED_16, NARROW[1],
+                                    "subspace(21.3,graded)")],
+        *[wide(label, "one") for label in (GRADED_105, GRADED_16)],
         *[wide(label, "none" if label == "dense" else "all", seed)
-          for seed in (2, 3) for label in ("dense", GRADED_105)],
+          for seed in (2, 3) for label in ("dense", GRADED_105, GRADED_16)],
         *[hops(label, "none" if label == "dense" else "all", seed)
-          for seed in (2, 3) for label in ("dense", "int8", *graded)],
-        *[hops(label, "one") for label in graded],
+          for seed in (2, 3) for label in ("dense", "int8", *narrow)],
+        *[hops(label, "one") for label in narrow],
         *[Cell("deep", "dense", seed=seed) for seed in (2, 3)],
         *[dataclasses.replace(planned("adaptive", testbed), seed=seed)
           for seed in (2, 3) for testbed in TESTBEDS],
         *[planned(rule, "homes-48") for rule in RULES[1:]],
+        *[hops(label) for label in PRICES],
         hops("int8/int4s"), hops("int4/int4s"), hops("paper(48)"),
         hops(TOP_100), hops(TOP_16), hops(TOP_100, "one"),
         *[hops("adaptive", "rule", seed) for seed in (2, 3)],
-        short("dense", "none"), control("short", 2, "embedding"),
-        *[short(label) for label in ("int8", *graded, GRADED_105, GRADED_120)],
+        *[hops(label) for label in (f"{TOP_16}+feedback",
+                                    "top_k_row(21,int4)", "int4")],
+        control("k_hop", 1, "embedding"), control("k_hop", 2, "zeros"),
         text("dense", "none"), control("text", 2, "embedding"),
         *[text(label) for label in graded],
         *[text(label, "rule") for label in RULES],
         *[text(label, "one") for label in (GRADED_16, GRADED_100)],
-        *[control(name, 2, "zeros") for name in ("k_hop", "text")],
-        hops("int4"), text("int8"), text("int4/int4s"), text("paper(48)"),
-        text(TOP_100),
-        *[short(label) for label in ("int4", TOP_16, TOP_100)],
+        control("text", 2, "zeros"), text("int8"), text("int4/int4s"),
+        text("paper(48)"), text(TOP_100),
+        short("dense", "none"), control("short", 2, "embedding"),
+        *[short(label) for label in ("int8", *graded, GRADED_105, "int4",
+                                     TOP_16, TOP_100)],
         *[short(TOP_100, fences) for fences in ("one", "first", "last")],
-        *[text(label, "all" if label in graded else "none", seed)
+        *[text(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", *graded)],
-        hops(f"{TOP_16}+feedback"), hops("top_k_row(21,int4)"),
-        control("k_hop", 1, "embedding"), control("text", 1, "embedding"),
+        control("text", 1, "embedding"),
     ]))
 
 
@@ -495,7 +504,7 @@ def main():
                         help="a text file such as tinyshakespeare's")
     parser.add_argument("--folder", default="convergence")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", default="*")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--until", help="HH:MM")
     parser.add_argument("--report", metavar="DOCS",
@@ -506,7 +515,8 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end_in_order)
     chosen = [cell for cell in cells()
-              if fnmatch.fnmatch(cell.name, arguments.only)]
+              if any(fnmatch.fnmatch(cell.name, pattern)
+                     for pattern in arguments.only)]
     sweep = Sweep(arguments)
     if arguments.list:
         for cell in chosen:

@@ -149,9 +149,9 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
     EXPECT_EQ(texts[0], "fp32");
     EXPECT_EQ(texts[1], "bf16");
     EXPECT_EQ(texts[2], "int8/int8s");
-    EXPECT_EQ(texts[3], "subspace(2,graded/int8s)");
+    EXPECT_EQ(texts[3], "subspace(1.19,graded/int4s)");
     EXPECT_EQ(texts[4], "subspace(2,graded/int4s)");
-    EXPECT_EQ(texts[5], "subspace(9.51,graded/int4s)");
+    EXPECT_EQ(texts[5], "subspace(13.5,graded/int4s)");
 }
 
 TEST(FenceRuleTest, adaptive_follows_the_errors_that_were_measured) {
@@ -717,7 +717,7 @@ TEST(ErrorTableTest, gradients_count_little_unless_they_lose_small_numbers) {
     EXPECT_EQ(both("fp32"), 0);
     EXPECT_EQ(both("int4/fp32"), 0.1);
     EXPECT_EQ(both("fp32/int4"), 0.1);
-    EXPECT_NEAR(both("fp32/int4s"), 0.4 * 0.1 * std::sqrt(2.0), 1e-9);
+    EXPECT_NEAR(both("fp32/int4s"), 0.15 * 0.1 * std::sqrt(2.0), 1e-9);
     // The gradient of half of the components is the true one of what came, but
     // for its rounding.
     EXPECT_NEAR(both("subspace(2,fp32/int4s)"),

@@ -60,7 +60,7 @@ public:
                  const CodecChoice& choice) const;
     /*!
      * What codecs are ranked by: the root of the squares of both directions'
-     * errors, those of gradients times 0.4 unless few bits round them to the
+     * errors, those of gradients times 0.15 unless few bits round them to the
      * nearest.
      *
      * An error that is zero on average adds to the noise of the samples, but
