@@ -1,8 +1,10 @@
 #include "fusionllm/sim/choose_plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include <fmt/ranges.h>
 
@@ -35,8 +37,11 @@ struct ScheduleChoice {
 
 // Stronger codecs have to make the step that much shorter.
 constexpr double least_gain_of_codecs = 0.98;
-// With more, the best dense plan is not made first.
-constexpr std::size_t most_devices_for_dense = 64;
+// With more, no other plan is made first.
+constexpr std::size_t most_devices_for_starts = 64;
+// Searches that begin elsewhere end elsewhere: prices of errors that plans are
+// made for first, over the one that counts.
+constexpr std::array start_prices = {0.5, 0.75, 1.5};
 
 //! A placement, how it is compressed and scheduled, and what that takes.
 struct Candidate {
@@ -70,19 +75,23 @@ public:
         }
     }
 
-    //! Move cuts of the best one, simulating each.
+    //! Move cuts of the best one that was offered since the last call,
+    //! simulating each.
     void improve() {
+        const Start start = std::exchange(start_, {});
+        if (start.step_s == infinity) {
+            return;
+        }
         const double messages =
             4.0 * request_.micro_batches *
-            static_cast<double>(best_.placement.stages.size());
+            static_cast<double>(start.placement.stages.size());
         improve_placement(
-            best_.placement,
+            start.placement,
             model_.num_devices(),
-            [this](const Placement& placement) {
-                const std::string schedule = best_request_;
-                Candidate candidate = time(placement, schedule);
+            [&](const Placement& placement) {
+                Candidate candidate = time(placement, start.schedule);
                 const double step_s = candidate.step_s;
-                offer(std::move(candidate), schedule);
+                take_if_better(std::move(candidate));
                 return step_s;
             },
             static_cast<std::size_t>(search_budget / messages /
@@ -92,10 +101,22 @@ public:
     const Candidate& best() const { return best_; }
 
 private:
+    //! Where a search may begin.
+    struct Start {
+        Placement placement;
+        std::string schedule;  // as the request names it
+        double step_s = infinity;
+    };
+
     void offer(Candidate candidate, const std::string& schedule) {
+        if (candidate.step_s < start_.step_s * least_gain) {
+            start_ = {candidate.placement, schedule, candidate.step_s};
+        }
+        take_if_better(std::move(candidate));
+    }
+    void take_if_better(Candidate candidate) {
         if (candidate.step_s < best_.step_s * least_gain) {
             best_ = std::move(candidate);
-            best_request_ = schedule;
         }
     }
 
@@ -164,7 +185,7 @@ private:
     const PlanRequest& request_;
     const FenceRule& rule_;
     Candidate best_;
-    std::string best_request_;
+    Start start_;
 };
 
 std::vector<std::string> schedules_of(const PlanRequest& request) {
@@ -231,6 +252,9 @@ Placements place(const CostModel& model,
     return placements;
 }
 
+//! Whether plans of other requests are looked at, too.
+enum class Starts { one, many };
+
 //! The best that was found, and what was looked at.
 struct Found {
     Candidate best;
@@ -238,28 +262,50 @@ struct Found {
     std::optional<InputError> problem;  //!< of a planner, if it had one
 };
 
-Found find_best(const CostModel& model, const PlanRequest& request) {
+//! The same request, but dense; and as if errors cost more or less.
+std::vector<PlanRequest> easier_requests(const PlanRequest& request,
+                                         const FenceRule& rule) {
+    std::vector<PlanRequest> requests(1, request);
+    requests.front().compression = CompressionOptions();
+    if (rule.weighs_errors()) {
+        for (const double factor : start_prices) {
+            requests.push_back(request);
+            requests.back().compression.error_price *= factor;
+        }
+    }
+    return requests;
+}
+
+Found find_best(const CostModel& model,
+                const PlanRequest& request,
+                Starts starts) {
     const auto schedules = schedules_of(request);
     const FenceRule rule(model, request.compression, ErrorTable());
     PlanSearch search(model, request, rule);
     Found found;
     found.placements = place(model, request, schedules, rule, found.problem);
-    if (rule.has_target() && request.partition == "op_fence" &&
-        model.num_devices() <= most_devices_for_dense) {
-        PlanRequest dense = request;
-        dense.compression = CompressionOptions();
-        const Placement best = find_best(model, dense).best.placement;
-        if (!best.stages.empty()) {
-            found.placements.add(best);
-        }
-    }
-    for (const Placement& placement : found.placements.all()) {
+    const auto offer = [&](const Placement& placement) {
         for (const std::string& schedule : schedules) {
             search.offer(placement, schedule);
         }
+    };
+    for (const Placement& placement : found.placements.all()) {
+        offer(placement);
     }
-    if (request.partition == "op_fence" && search.best().step_s < infinity) {
+    const bool is_op_fence = request.partition == "op_fence";
+    if (is_op_fence) {
         search.improve();
+    }
+    if (is_op_fence && starts == Starts::many && rule.has_target() &&
+        model.num_devices() <= most_devices_for_starts) {
+        for (const PlanRequest& other : easier_requests(request, rule)) {
+            const Placement best =
+                find_best(model, other, Starts::one).best.placement;
+            if (!best.stages.empty()) {
+                offer(best);
+                search.improve();
+            }
+        }
     }
     found.best = search.best();
     return found;
@@ -326,7 +372,8 @@ std::string explain(const OpGraph& graph,
     }
     const bool would_fit =
         model.recompute() == Recompute::off && is_memory_known(model) &&
-        find_best(model.with(Recompute::on), request).best.step_s < infinity;
+        find_best(model.with(Recompute::on), request, Starts::one).best.step_s <
+            infinity;
     throw InputError(
         fmt::format("{}{}",
                     found.problem->what(),
@@ -366,7 +413,7 @@ PlannedStep choose_plan(const OpGraph& graph,
     Recompute recompute = Recompute::off;
     Found found;
     for (const Recompute way : recomputes_of(request, model)) {
-        found = find_best(model.with(way), request);
+        found = find_best(model.with(way), request, Starts::many);
         if (found.best.step_s < best.step_s * least_gain) {
             best = found.best;
             recompute = way;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "fusionllm/graph/gpt2.hpp"
+#include "fusionllm/plan/fence_rule.hpp"
 #include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/util/error.hpp"
 
@@ -84,6 +85,35 @@ TEST(ChoosePlanTest, is_never_slower_with_compression_than_without) {
         num_faster += compressed.timeline.makespan_s < 0.9 * dense_s ? 1 : 0;
     }
     EXPECT_GE(num_faster, 5);
+}
+
+TEST(ChoosePlanTest, plans_for_other_prices_of_errors_are_no_better) {
+    std::mt19937 random(4);
+    for (int trial = 0; trial < 6; ++trial) {
+        CaseShape shape;
+        shape.num_ops = 12 + static_cast<int>(random() % 12);
+        shape.num_devices = 4 + static_cast<int>(random() % 3);
+        const PlanCase step = make_case(random, shape);
+        PlanRequest request = random_request(random);
+        request.compression.rule = "adaptive";
+        const FenceRule rule(step.model, request.compression, ErrorTable());
+        const auto plan_at = [&](double factor) {
+            PlanRequest other = request;
+            other.compression.error_price *= factor;
+            return choose_plan(step.graph, step.model, step.topology, other);
+        };
+        const auto priced_s = [&](const PlannedStep& planned) {
+            return rule.price(planned.plan.fences) *
+                   planned.timeline.makespan_s;
+        };
+        const PlannedStep chosen = plan_at(1);
+        for (const double factor : {0.5, 0.75, 1.5}) {
+            const PlannedStep other = plan_at(factor);
+            // The rule's own choice of codecs is not exact.
+            EXPECT_LE(priced_s(chosen), 1.01 * priced_s(other))
+                << "trial " << trial << ", factor " << factor;
+        }
+    }
 }
 
 TEST(ChoosePlanTest, places_for_what_compression_leaves_of_the_links) {

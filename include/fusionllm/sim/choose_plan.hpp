@@ -53,8 +53,9 @@ struct PlannedStep {
  * `compression` gives them; of plans of about the same step time that of less
  * error is taken (`FenceRule::price`). Where the rule has a target, they are
  * dense if that is as fast, and compressed so far that latencies are hidden,
- * too, only if the step gains by it; up to 64 devices the plan is never slower
- * than the one without compression.
+ * too, only if the step gains by it. Up to 64 devices the search also begins
+ * at the best dense plan, so that it is never slower than that, and where the
+ * rule weighs errors, at plans for which they cost less or more.
  *
  * With recompute "auto" the plan without recompute is taken unless the one with
  * it promises a shorter step (memory may allow it more devices' work in flight,
