@@ -29,7 +29,7 @@ WANTED = [(8, 0.01), (16, 0.02), (100, 0.05)]
 NOT_CODECS = ("dense", "cut", "zeros")
 FAMILIES = {"int": "o", "top_k_row": "v", "top_k": "^", "subspace": "s",
             "paper": "x", "dense": "*", "adaptive": "P", "uniform": "1",
-            "AdaTopK": "2"}
+            "AdaTopK": "2", "fp32": "D"}
 
 
 def is_codec(row):

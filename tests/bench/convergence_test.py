@@ -53,6 +53,13 @@ class ByteRatio(unittest.TestCase):
         self.assertEqual(convergence.byte_ratio([{"loss": 1.0}]), 1)
 
 
+class Families(unittest.TestCase):
+    def test_are_known_of_every_codec_in_the_list(self):
+        for cell in convergence.cells():
+            if convergence_report.is_codec({"label": cell.label}):
+                convergence_report.family({"label": cell.label})
+
+
 class Gaps(unittest.TestCase):
     def test_are_to_the_dense_run_of_the_same_seed(self):
         rows = convergence_report.with_gaps([
