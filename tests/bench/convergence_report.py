@@ -304,6 +304,10 @@ def write(results, begun, missing, slow_seconds, folder):
     plot_curves(rows + begun, slow_seconds, folder)
 
 
+# A codec of one direction alone answers another question.
+LEAST_RATIO = 3
+
+
 def family(row):
     return next(name for name in FAMILIES if row["label"].startswith(name))
 
@@ -320,7 +324,8 @@ def plot_gaps(by_task, path):
                                for row in rows if is_codec(row)
                                and row["fences"] == fences
                                and family(row) == name
-                               and "feedback" not in row["label"])
+                               and "feedback" not in row["label"]
+                               and row["byte_ratio"] > LEAST_RATIO)
                 if group:
                     axis.plot(*zip(*group), marker=marker, color=colour,
                               linewidth=0 if fences == "plan" else 0.8,
