@@ -4,9 +4,10 @@
     tests/bench/many_ranks.py [--program P] [--folder F] [--only PATTERN ...]
                               [--report DOCS]
 
-Trains the model of deep.toml, with 48 layers, for 3 steps by one rank, and under
-emulated time by one rank for each device of every testbed of inputs/testbeds,
-with each partition and rule; writes many-ranks.md to DOCS (docs/evaluation).
+Trains the model of deep.toml, with 48 layers of 64 columns, for 3 steps by one
+rank, and under emulated time by one rank for each device of every testbed of
+inputs/testbeds, with each partition and rule; writes many-ranks.md to DOCS
+(docs/evaluation).
 Dense runs have to have the one rank's losses, bit for bit; runs with codecs
 those of one rank with the same fences.
 
@@ -39,7 +40,8 @@ class Runs:
 
     def command(self, name, settings):
         words = [self.program, "train", str(HERE / "deep.toml")]
-        for setting in ["model.layers=48", "train.micro_batches=2",
+        for setting in ["model.layers=48", "model.width=64",
+                        "train.micro_batches=2",
                         f"train.steps={STEPS}", f"train.evaluate_every={STEPS}",
                         f'run.output="{self.folder / name}"', *settings]:
             words += ["--set", setting]
