@@ -262,12 +262,13 @@ struct Found {
     std::optional<InputError> problem;  //!< of a planner, if it had one
 };
 
-//! The same request, but dense; and as if errors cost more or less.
-std::vector<PlanRequest> easier_requests(const PlanRequest& request,
-                                         const FenceRule& rule) {
+//! The same request, but dense; and as if errors cost more or less, where they
+//! cost anything.
+std::vector<PlanRequest> other_requests(const PlanRequest& request,
+                                        const FenceRule& rule) {
     std::vector<PlanRequest> requests(1, request);
     requests.front().compression = CompressionOptions();
-    if (rule.weighs_errors()) {
+    if (rule.weighs_errors() && rule.error_price() > 0) {
         for (const double factor : start_prices) {
             requests.push_back(request);
             requests.back().compression.error_price *= factor;
@@ -298,7 +299,7 @@ Found find_best(const CostModel& model,
     }
     if (is_op_fence && starts == Starts::many && rule.has_target() &&
         model.num_devices() <= most_devices_for_starts) {
-        for (const PlanRequest& other : easier_requests(request, rule)) {
+        for (const PlanRequest& other : other_requests(request, rule)) {
             const Placement best =
                 find_best(model, other, Starts::one).best.placement;
             if (!best.stages.empty()) {
