@@ -2,11 +2,11 @@
 """What does compression cost the model? Trains small ones with each codec.
 
     tests/bench/convergence.py --program P --text FILE --folder F [--jobs 2]
-                               [--only PATTERN...] [--steps N] [--list]
+                               [--images FILE...] [--only PATTERN...] [--steps N] [--list]
                                [--until HH:MM] [--report DOCS]
 
 A cell is one run: a task, a codec, the fences that have it, a seed. There are
-three tasks with 4 layers:
+four tasks with 4 layers:
 
     text    characters of FILE (convergence_text.toml; tinyshakespeare: 1.1 MB)
     k_hop   pointer chasing, which needs depth (k_hop.toml); three in ten answers
@@ -17,18 +17,25 @@ three tasks with 4 layers:
 
 and fences after blocks 0, 1 and 2 ("all"), or after one of them ("one": block
 1; "first"; "last"), or with the fences that a rule gives a plan of four stages
-over slow links ("rule"). A fourth, "deep" (deep.toml), is k_hop for 16 layers,
-with the fences and codecs ("plan") that OP-Fence gives the 48 of GPT-2 XL on a
-testbed: as far into the model, of those of three blocks the ones that lose most. One rank runs them all: a codec at a fence inside
-a stage has the same numbers, bit by bit, as between stages.
+over slow links ("rule"). Two try the fences and codecs that OP-Fence gives a
+large model on a testbed ("plan"):
+
+    deep    k_hop for 16 layers (deep.toml), for those of GPT-2 XL's 48: as far
+            into the model, of those of three blocks the ones that lose most
+    images  ResNet-101 with an eighth of its channels on CIFAR-10
+            (convergence_images.toml), for those of ResNet-101, all of them
+
+One rank runs them all: a codec at a fence inside a stage has the same numbers, bit
+by bit, as between stages.
 
 Every cell has a folder F/cells/NAME. To run for hours in pieces, end the script
 (Ctrl-C, SIGTERM, or --until, which starts no cell after that time of day) and
 start it again with the same command: finished cells are skipped, unfinished
 ones go on from their last checkpoint. Cells come in the order of --list, the
 most telling ones first; --only takes those whose names match one of the patterns
-with * and ?. --steps is for a quick look: use another folder for it. A cell takes a
-core 2 to 4 minutes (k_hop), 6 to 9 (deep) or 7 to 15 (text).
+with * and ?. Those of images need --images: CIFAR-10's binary files, the last fifth
+of which is for validation (2,000 images and 500 here). --steps is for a quick look: use another folder for it. A cell takes a
+core 2 to 4 minutes (k_hop), 5 to 9 (deep, images) or 7 to 15 (text).
 
 Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
 the folder DOCS (docs/evaluation): convergence.json, all results with their
@@ -59,143 +66,10 @@ import time
 import convergence_plans
 import convergence_report
 import evaluation
+from convergence_cells import BLOCKS, TASKS, cells, dense_for
 
 HERE = pathlib.Path(__file__).resolve().parent
-BLOCKS = {"all": (0, 1, 2), "one": (1,), "first": (0,), "last": (2,)}
 BASIS_EVERY = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    source: str
-    steps: int
-    evaluate_every: int
-    settings: tuple = ()
-
-
-TASKS = {
-    "text": Task("convergence_text.toml", 1000, 250),
-    "k_hop": Task("k_hop.toml", 1500, 500),
-    "wide": Task("k_hop.toml", 1500, 500,
-                 ("model.width=256", "train.learning_rate=1e-3")),
-    "short": Task("convergence_text.toml", 700, 350, ("model.context=64",)),
-    "deep": Task("deep.toml", 1500, 500),
-}
-DEEP_LAYERS, XL_LAYERS = 16, 48
-RULES = ("adaptive", "uniform top-k 100", "AdaTopK as we read it")
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    task: str
-    label: str  # "dense", a control, or a codec
-    fences: str = "none"  # a key of BLOCKS, "plan" or "rule"
-    seed: int = 1
-    settings: tuple = ()
-    share: float = 1  # of the task's steps
-
-    @property
-    def name(self):
-        words = re.sub(r"[^A-Za-z0-9_.+]+", "-", self.label).strip("-")
-        return f"{self.task}-{words}-{self.fences}-{self.seed}"
-
-    def steps(self, steps):
-        return max(1, round((steps or TASKS[self.task].steps) * self.share))
-
-
-def control(task, block, restart):
-    label = {"embedding": "cut", "zeros": "zeros"}[restart]
-    return Cell(task, f"{label} after h.{block}",
-                settings=("compression.rule=cut",
-                          f"compression.cut_after=h.{block}",
-                          f"compression.restart={restart}"),
-                # Who sees nothing learns how often each token is, at once.
-                share=0.1 if restart == "zeros" else 1)
-
-
-def planned(rule, testbed):
-    """The fences of GPT-2 XL's plan for a testbed."""
-    return Cell("deep", f"{rule} on {testbed}", "plan")
-
-
-def dense_for(cell):
-    """What a cell is compared with in time."""
-    if cell.fences == "plan":
-        return planned("dense", cell.label.split(" on ")[1])
-    if cell.fences == "rule":
-        return Cell(cell.task, "dense", "rule")
-    return Cell(cell.task, "dense")
-
-
-TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
-# Fewer bits for smaller components. 8x and 16x whatever the width, 32x and 100x
-# of 128 columns, 106x of 256.
-GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.25,graded)"
-GRADED_32, GRADED_100 = "subspace(4.5,graded)", "subspace(18.3,graded)"
-GRADED_105 = "subspace(16,graded)"
-# Of 64 columns, of which a few bytes a row are more: 7.7x, 15x, 27x, 71x.
-NARROW = ("subspace(1.03,graded)", "subspace(2.06,graded)",
-          "subspace(4.12,graded)", "subspace(12.9,graded)")
-# What errors of one direction alone cost (docs/decisions/what-errors-cost.md).
-PRICES = ("fp32/int4s", "fp32/int3s", "fp32/int2s", "int4/fp32", "int3/fp32",
-          "int2/fp32")
-TESTBEDS = ("homes-48", "continents-48", "cloud-48", "campus-48")
-
-
-def cells():
-    """In the order of importance: k_hop and deep before text, which cannot tell
-    codecs from its controls, and short, which cannot either, but costs little.
-    """
-    def task(name):
-        return lambda label, fences="all", seed=1: Cell(
-            name, label, fences, seed)
-
-    hops, wide, text, short = map(task, ("k_hop", "wide", "text", "short"))
-    graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_100)
-    narrow = (*NARROW, GRADED_8, GRADED_16)
-    return list(dict.fromkeys([
-        hops("dense", "none"), control("k_hop", 2, "embedding"),
-        hops("int8"), *[hops(label) for label in narrow],
-        *[hops(label, "rule") for label in RULES],
-        Cell("deep", "dense"),
-        control("deep", DEEP_LAYERS - 2, "embedding"),
-        *[planned("adaptive", testbed) for testbed in TESTBEDS],
-        wide("dense", "none"), control("wide", 2, "embedding"),
-        *[wide(label) for label in (GRADED_105, GRADED_16, NARROW[1],
-                                    "subspace(21.3,graded)")],
-        *[wide(label, "one") for label in (GRADED_105, GRADED_16)],
-        *[wide(label, "none" if label == "dense" else "all", seed)
-          for seed in (2, 3) for label in ("dense", GRADED_105, GRADED_16)],
-        *[hops(label, "none" if label == "dense" else "all", seed)
-          for seed in (2, 3) for label in ("dense", "int8", *narrow)],
-        *[hops(label, "one") for label in narrow],
-        *[Cell("deep", "dense", seed=seed) for seed in (2, 3)],
-        *[dataclasses.replace(planned("adaptive", testbed), seed=seed)
-          for seed in (2, 3) for testbed in TESTBEDS[:2]],
-        *[planned(rule, "homes-48") for rule in RULES[1:]],
-        *[hops(label) for label in PRICES],
-        hops("int8/int4s"), hops("int4/int4s"), hops("paper(48)"),
-        hops(TOP_100), hops(TOP_16), hops(TOP_100, "one"),
-        *[hops("adaptive", "rule", seed) for seed in (2, 3)],
-        *[hops(label) for label in (f"{TOP_16}+feedback",
-                                    "top_k_row(21,int4)", "int4")],
-        control("k_hop", 1, "embedding"), control("k_hop", 2, "zeros"),
-        text("dense", "none"), control("text", 2, "embedding"),
-        *[text(label) for label in graded],
-        *[text(label, "rule") for label in RULES],
-        *[text(label, "one") for label in (GRADED_16, GRADED_100)],
-        control("text", 2, "zeros"), text("int8"), text("int4/int4s"),
-        text("paper(48)"), text(TOP_100),
-        short("dense", "none"), control("short", 2, "embedding"),
-        *[short(label) for label in ("int8", *graded, GRADED_105, "int4",
-                                     TOP_16, TOP_100)],
-        *[short(TOP_100, fences) for fences in ("one", "first", "last")],
-        *[text(label, "none" if label == "dense" else "all", seed)
-          for seed in (2, 3) for label in ("dense", *graded)],
-        control("text", 1, "embedding"),
-    ]))
-
-
 # What is planned over slow links has micro-batches, also where the one rank that
 # trains has none.
 SLOW_LINKS = [
@@ -206,8 +80,7 @@ SLOW_LINKS = [
 
 
 def task_settings(task, text):
-    path = ([f'data.path="{text}"']
-            if TASKS[task].source == "convergence_text.toml" else [])
+    path = [f'data.path="{text}"'] if TASKS[task].data == "text" else []
     return path + list(TASKS[task].settings)
 
 
@@ -239,6 +112,8 @@ class Sweep:
     def __init__(self, arguments):
         self.program = str(pathlib.Path(arguments.program).resolve())
         self.text = pathlib.Path(arguments.text).resolve()
+        self.images = [str(pathlib.Path(file).resolve())
+                       for file in arguments.images]
         self.folder = pathlib.Path(arguments.folder).resolve()
         self.steps = arguments.steps
         self.stages = {}
@@ -272,12 +147,18 @@ class Sweep:
         return self.stages[task]
 
     def plan(self, cell):
-        """GPT-2 XL's, for a cell of task "deep"."""
-        if cell.label not in self.plans:
+        """Of the large model, for a cell with planned fences."""
+        key = cell.task, cell.label
+        if key not in self.plans:
             rule, testbed = cell.label.split(" on ")
-            self.plans[cell.label] = convergence_plans.plan_of(
-                self.program, rule, testbed)
-        return self.plans[cell.label]
+            self.plans[key] = convergence_plans.plan_of(
+                self.program, TASKS[cell.task].planned, rule, testbed)
+        return self.plans[key]
+
+    def planned_fences(self, cell):
+        move = {"deep": convergence_plans.moved_to_deep,
+                "images": convergence_plans.moved_to_images}
+        return move[cell.task](self.plan(cell).fences)
 
     def rule_settings(self, cell):
         """Of a plan of four stages over slow links."""
@@ -287,8 +168,7 @@ class Sweep:
     def fence_lines(self, cell):
         if cell.fences == "plan":
             return [f"fence {fence.cut} value {fence.value} {fence.codec}"
-                    for fence in convergence_plans.moved_to(
-                        DEEP_LAYERS, self.plan(cell).fences, XL_LAYERS)]
+                    for fence in self.planned_fences(cell)]
         if cell.fences == "rule":
             return [line for line in convergence_plans.plan_lines(
                 self.program, HERE / TASKS[cell.task].source,
@@ -307,10 +187,11 @@ class Sweep:
         return path
 
     def slow_seconds(self, cell):
-        """Predicted, of a step; of GPT-2 XL for "deep"; None for controls."""
+        """Predicted, of a step; of the large model for planned fences; None for
+        controls."""
         if cell.fences == "plan":
             return self.plan(cell).step_s
-        if cell.settings or cell.task == "deep":
+        if cell.settings or TASKS[cell.task].planned:
             return None
         command = [self.program, "plan", str(HERE / TASKS[cell.task].source),
                    "--np", "4", "--json"]
@@ -369,8 +250,10 @@ class Sweep:
     def places(self, cell):
         """Settings that say where files are; the fences are written."""
         places = [f"run.output=\"{self.place(cell)}/run\""]
-        if TASKS[cell.task].source == "convergence_text.toml":
+        if TASKS[cell.task].data == "text":
             places.append(f'data.path="{self.text}"')
+        if TASKS[cell.task].data == "images":
+            places.append(f"data.path={json.dumps(self.images)}")
         if cell.fences != "none":
             places.append(f'compression.fences="{self.write_fences(cell)}"')
         return places
@@ -410,6 +293,11 @@ class Sweep:
     def run(self, todo, jobs, until):
         running = {}
         todo = [cell for cell in todo if not self.finished(cell)]
+        if not self.images:
+            lacking = [cell for cell in todo if TASKS[cell.task].data == "images"]
+            if lacking:
+                say(f"{len(lacking)} cells need --images and are left out")
+            todo = [cell for cell in todo if cell not in lacking]
         try:
             while running or todo:
                 while todo and len(running) < jobs and not is_past(until):
@@ -502,6 +390,8 @@ def main():
     parser.add_argument("--program", default="fusionllm")
     parser.add_argument("--text", default="input.txt",
                         help="a text file such as tinyshakespeare's")
+    parser.add_argument("--images", nargs="+", default=[], metavar="FILE",
+                        help="CIFAR-10's binary files")
     parser.add_argument("--folder", default="convergence")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN")

@@ -56,21 +56,23 @@ class Plan:
     step_s: float
 
 
-def plan_of(program, rule, testbed):
-    """GPT-2 XL's by OP-Fence, for a testbed of inputs/testbeds."""
+def plan_of(program, model, rule, testbed):
+    """OP-Fence's of a model of evaluation.py, for a testbed of inputs/testbeds."""
     topology = ROOT / "inputs" / "testbeds" / f"{testbed}.toml"
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / "input.toml"
         source.write_text(evaluation.INPUT)
         made = json.loads(output_of(
             [program, "plan", str(source), "--json", *with_settings(
-                [*evaluation.MODELS["GPT-2 XL"], *evaluation.RULES[rule],
+                [*evaluation.MODELS[model], *evaluation.RULES[rule],
                  f'topology.file="{topology}"'])]))
     return Plan([Fence(fence["cut"], fence["value"], fence["codec"],
                        fence["forward_error"]) for fence in made["fences"]],
                 made["step_s"])
 
 
+# Blocks of the task "deep" and of GPT-2 XL.
+DEEP_BLOCKS, XL_BLOCKS = 16, 48
 # Of our GPT-2, untied: ops and values of a block, and what its first block ends
 # with. Every block has 12 parameters, which are the first values.
 BLOCK_OPS = 26
@@ -87,10 +89,11 @@ def block_of(cut):
     return -((FIRST_END - cut) // BLOCK_OPS)
 
 
-def moved_to(num_blocks, fences, of):
-    """The fences of a GPT-2 of `of` blocks in one of fewer: as far into the
+def moved_to_deep(fences):
+    """The fences of a GPT-2 of XL_BLOCKS in one of DEEP_BLOCKS: as far into the
     model, at the same op of a block. No block has two cuts (the one whose
     values lose most stays), the first and the last have none."""
+    num_blocks, of = DEEP_BLOCKS, XL_BLOCKS
     loss = {}
     for fence in fences:
         loss[fence.cut] = loss.get(fence.cut, 0) + fence.error ** 2
@@ -107,3 +110,18 @@ def moved_to(num_blocks, fences, of):
             value=fence.value - first_value(of) + first_value(num_blocks)
             - back * BLOCK_VALUES) for fence in fences if fence.cut == cut]
     return sorted(moved, key=lambda fence: (fence.cut, fence.value))
+
+
+# Of our ResNet: conv1, bn1 and relu are its first ops.
+MAXPOOL = 3
+
+
+def moved_to_images(fences):
+    """The fences of a ResNet in the same one for small images, which has no
+    maxpool: what crosses behind that crosses behind the relu before it."""
+    moved = {}
+    for fence in sorted(fences, key=lambda fence: (fence.cut, fence.value)):
+        back = 1 if fence.cut > MAXPOOL else 0
+        place = fence.cut - back, fence.value - back
+        moved[place] = dataclasses.replace(fence, cut=place[0], value=place[1])
+    return list(moved.values())

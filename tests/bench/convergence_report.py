@@ -215,6 +215,8 @@ def front_table(rows):
 
 
 def wanted_table(by_task):
+    by_task = {task: rows for task, rows in by_task.items()
+               if any(row["fences"] in ("all", "one") for row in rows)}
     lines = ["| fences | wanted | " + " | ".join(by_task) + " |",
              "|---|---|" + "---|" * len(by_task)]
     for fences, factor in (("all", 1), ("one", 0.5)):

@@ -8,6 +8,8 @@ import tempfile
 import unittest
 
 import convergence
+import convergence_cells
+import convergence_plans
 import convergence_report
 
 
@@ -24,14 +26,42 @@ def fence(direction, sent, byte_ratio):
 
 class Cells(unittest.TestCase):
     def test_have_names_of_their_own(self):
-        names = [cell.name for cell in convergence.cells()]
+        names = [cell.name for cell in convergence_cells.cells()]
 
         self.assertEqual(len(names), len(set(names)))
 
     def test_of_zeros_run_for_a_tenth_of_the_steps(self):
-        cell = convergence.control("text", 2, "zeros")
+        cell = convergence_cells.control("text", 2, "zeros")
 
         self.assertEqual(cell.steps(None), 100)
+
+
+class PlannedFences(unittest.TestCase):
+    def fences(self, *cuts):
+        return [convergence_plans.Fence(cut, 500 + cut, "int8", 0.01)
+                for cut in cuts]
+
+    def test_of_a_resnet_behind_the_maxpool_move_by_it(self):
+        moved = convergence_plans.moved_to_images(self.fences(20, 4, 2))
+
+        self.assertEqual([(fence.cut, fence.value) for fence in moved],
+                         [(2, 502), (3, 503), (19, 519)])
+
+    def test_of_a_resnet_on_both_sides_of_the_maxpool_become_one(self):
+        moved = convergence_plans.moved_to_images(self.fences(3, 4))
+
+        self.assertEqual([fence.cut for fence in moved], [3])
+
+    def test_of_three_blocks_become_the_one_that_loses_most(self):
+        def behind(block, error):
+            cut = convergence_plans.FIRST_END + 26 * block
+            return convergence_plans.Fence(cut, 2 * cut, "int8", error)
+
+        moved = convergence_plans.moved_to_deep(
+            [behind(24, 0.1), behind(25, 0.3), behind(26, 0.2)])
+
+        self.assertEqual([(fence.cut, fence.error) for fence in moved],
+                         [(convergence_plans.FIRST_END + 26 * 8, 0.3)])
 
 
 class ByteRatio(unittest.TestCase):
@@ -55,7 +85,7 @@ class ByteRatio(unittest.TestCase):
 
 class Families(unittest.TestCase):
     def test_are_known_of_every_codec_in_the_list(self):
-        for cell in convergence.cells():
+        for cell in convergence_cells.cells():
             if convergence_report.is_codec({"label": cell.label}):
                 convergence_report.family({"label": cell.label})
 
