@@ -1,6 +1,7 @@
 #include "fusionllm/plan/local_search.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -11,7 +12,7 @@ namespace {
 constexpr double least_gain = 1e-9;
 constexpr std::size_t longest_move = 64;
 // Devices without a stage that are tried in each stage's place.
-constexpr std::size_t max_spare_devices = 8;
+constexpr std::size_t max_spare_devices = 16;
 
 class LocalSearch {
 public:
@@ -23,7 +24,7 @@ public:
           num_devices_(num_devices),
           evaluate_(evaluate),
           left_(max_evaluations),
-          seconds_(evaluate(best_)) {}
+          seconds_(evaluate(best_, std::numeric_limits<double>::infinity())) {}
 
     Placement run() {
         for (bool has_improved = true; has_improved && left_ > 0;) {
@@ -44,8 +45,9 @@ private:
             return false;
         }
         --left_;
-        const double seconds = evaluate_(candidate);
-        if (!(seconds < seconds_ * (1 - least_gain))) {
+        const double limit_s = seconds_ * (1 - least_gain);
+        const double seconds = evaluate_(candidate, limit_s);
+        if (!(seconds < limit_s)) {
             return false;
         }
         seconds_ = seconds;

@@ -346,7 +346,7 @@ Placement place_op_fence(const CostModel& model,
     if (!candidates.has_any()) {
         refuse(model, options);
     }
-    const auto evaluate = [&](const Placement& placement) {
+    const auto evaluate = [&](const Placement& placement, double) {
         return estimate_step_s(model, placement, options);
     };
     return improve_placement(

@@ -9,184 +9,29 @@
 #include <fmt/ranges.h>
 
 #include "fusionllm/plan/fence_rule.hpp"
-#include "fusionllm/plan/local_search.hpp"
 #include "fusionllm/plan/make_plan.hpp"
 #include "fusionllm/plan/place_by_support.hpp"
-#include "fusionllm/plan/schedule_depth.hpp"
 #include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/sim/simulate.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/text.hpp"
 
+#include "plan_search.hpp"
+
 namespace fusionllm {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-// Actions and messages that the last search may simulate; a few tenths of a
-// second.
-constexpr double search_budget = 1e6;
+using detail::Candidate;
+using detail::PlanSearch;
 
+constexpr double infinity = std::numeric_limits<double>::infinity();
 // Of equal candidates, but for rounding, the first one stays.
 constexpr double least_gain = 1 - 1e-9;
-
-//! A schedule by the name that a plan has for it.
-struct ScheduleChoice {
-    std::string name = "1f1b";
-    std::vector<int> in_flight;  // as in `Plan`
-};
-
-// Stronger codecs have to make the step that much shorter.
-constexpr double least_gain_of_codecs = 0.98;
 // With more, no other plan is made first.
 constexpr std::size_t most_devices_for_starts = 64;
 // Searches that begin elsewhere end elsewhere: prices of errors that plans are
 // made for first, over the one that counts.
-constexpr std::array start_prices = {0.5, 0.75, 1.5};
-
-//! A placement, how it is compressed and scheduled, and what that takes.
-struct Candidate {
-    Placement placement;
-    std::vector<Fence> fences;
-    ScheduleChoice schedule;
-    double step_s = infinity;  //!< times the price of its errors
-};
-
-std::vector<int> memory_limits(const CostModel& model,
-                               const Placement& placement) {
-    std::vector<int> limits;
-    for (const StagePlacement& stage : placement.stages) {
-        limits.push_back(model.max_in_flight(stage.devices.at(0), stage.ops));
-    }
-    return limits;
-}
-
-class PlanSearch {
-public:
-    PlanSearch(const CostModel& model,
-               const PlanRequest& request,
-               const FenceRule& rule)
-        : model_(model), request_(request), rule_(rule) {}
-
-    //! Simulate the placement under a schedule that the request names.
-    void offer(const Placement& placement, const std::string& schedule) {
-        offer(time(placement, schedule), schedule);
-        if (rule_.has_target()) {
-            offer(time(placement, schedule, {}), schedule);
-        }
-    }
-
-    //! Move cuts of the best one that was offered since the last call,
-    //! simulating each.
-    void improve() {
-        const Start start = std::exchange(start_, {});
-        if (start.step_s == infinity) {
-            return;
-        }
-        const double messages =
-            4.0 * request_.micro_batches *
-            static_cast<double>(start.placement.stages.size());
-        improve_placement(
-            start.placement,
-            model_.num_devices(),
-            [&](const Placement& placement) {
-                Candidate candidate = time(placement, start.schedule);
-                const double step_s = candidate.step_s;
-                take_if_better(std::move(candidate));
-                return step_s;
-            },
-            static_cast<std::size_t>(search_budget / messages /
-                                     (rule_.has_codecs() ? 2 : 1)));
-    }
-
-    const Candidate& best() const { return best_; }
-
-private:
-    //! Where a search may begin.
-    struct Start {
-        Placement placement;
-        std::string schedule;  // as the request names it
-        double step_s = infinity;
-    };
-
-    void offer(Candidate candidate, const std::string& schedule) {
-        if (candidate.step_s < start_.step_s * least_gain) {
-            start_ = {candidate.placement, schedule, candidate.step_s};
-        }
-        take_if_better(std::move(candidate));
-    }
-    void take_if_better(Candidate candidate) {
-        if (candidate.step_s < best_.step_s * least_gain) {
-            best_ = std::move(candidate);
-        }
-    }
-
-    //! With the fences of the rule that suit the schedule best.
-    Candidate time(const Placement& placement,
-                   const std::string& schedule) const {
-        FenceTask task{
-            schedule == "gpipe" ? Objective::sweeps : Objective::interleaved,
-            LinkTime::busy,
-            request_.micro_batches};
-        Candidate best =
-            time(placement, schedule, rule_.choose(placement, task));
-        if (rule_.has_target() && schedule == "1f1b" &&
-            best.step_s < infinity) {
-            task.link_time = LinkTime::whole;
-            auto fences = rule_.choose(placement, task);
-            if (fences != best.fences) {
-                Candidate other = time(placement, schedule, std::move(fences));
-                if (other.step_s < best.step_s * least_gain_of_codecs) {
-                    best = std::move(other);
-                }
-            }
-        }
-        return best;
-    }
-
-    Candidate time(const Placement& placement,
-                   const std::string& schedule,
-                   std::vector<Fence> fences) const {
-        const auto limits = memory_limits(model_, placement);
-        Candidate candidate{placement, std::move(fences), {}, infinity};
-        const StepCosts costs = model_.step_costs(placement, candidate.fences);
-        const auto num_stages = static_cast<int>(placement.stages.size());
-        if (request_.partition == "op_fence" &&
-            request_.use == DeviceUse::all &&
-            placement.stages.size() < model_.num_devices()) {
-            return candidate;
-        }
-        if (schedule == "1f1b_deep") {
-            if (std::ranges::any_of(limits, [](int n) { return n < 1; })) {
-                return candidate;
-            }
-            candidate.schedule.in_flight = choose_in_flight(
-                costs, model_.network(), request_.micro_batches, limits);
-        } else {
-            candidate.schedule.name = schedule;
-        }
-        const Schedule actions =
-            candidate.schedule.in_flight.empty()
-                ? make_schedule(schedule, num_stages, request_.micro_batches)
-                : make_1f1b(candidate.schedule.in_flight,
-                            request_.micro_batches);
-        for (int s = 0; s < num_stages; ++s) {
-            if (peak_in_flight(actions,
-                               StageId(static_cast<std::uint32_t>(s))) >
-                limits[static_cast<std::size_t>(s)]) {
-                return candidate;  // does not fit
-            }
-        }
-        candidate.step_s = rule_.price(candidate.fences) *
-                           simulate_step_s(actions, costs, model_.network());
-        return candidate;
-    }
-
-    const CostModel& model_;
-    const PlanRequest& request_;
-    const FenceRule& rule_;
-    Candidate best_;
-    Start start_;
-};
+constexpr std::array start_prices = {0.5, 0.75, 1.5, 2.0, 4.0};
 
 std::vector<std::string> schedules_of(const PlanRequest& request) {
     const auto& names = schedule_request_names();
@@ -290,22 +135,18 @@ Found find_best(const CostModel& model,
             search.offer(placement, schedule);
         }
     };
+    const bool is_op_fence = request.partition == "op_fence";
     for (const Placement& placement : found.placements.all()) {
         offer(placement);
     }
-    const bool is_op_fence = request.partition == "op_fence";
     if (is_op_fence) {
         search.improve();
     }
     if (is_op_fence && starts == Starts::many && rule.has_target() &&
         model.num_devices() <= most_devices_for_starts) {
         for (const PlanRequest& other : other_requests(request, rule)) {
-            const Placement best =
-                find_best(model, other, Starts::one).best.placement;
-            if (!best.stages.empty()) {
-                offer(best);
-                search.improve();
-            }
+            search.offer(find_best(model, other, Starts::one).best, schedules);
+            search.improve();
         }
     }
     found.best = search.best();

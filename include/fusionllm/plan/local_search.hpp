@@ -1,13 +1,15 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 
 #include "fusionllm/plan/plan.hpp"
 
 namespace fusionllm {
 
-//! Seconds of a step; infinite for a placement that does not fit.
-using Evaluate = std::function<double(const Placement&)>;
+//! Seconds of a step; infinite for a placement that does not fit, and anything
+//! above `at_most_s` for one that takes longer than that.
+using Evaluate = std::function<double(const Placement&, double at_most_s)>;
 
 /*!
  * Change a placement while that makes it better: move a cut by 1, 2, 4, ...

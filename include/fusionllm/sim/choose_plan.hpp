@@ -54,8 +54,10 @@ struct PlannedStep {
  * error is taken (`FenceRule::price`). Where the rule has a target, they are
  * dense if that is as fast, and compressed so far that latencies are hidden,
  * too, only if the step gains by it. Up to 64 devices the search also begins
- * at the best dense plan, so that it is never slower than that, and where the
- * rule weighs errors, at plans for which they cost less or more.
+ * at the best dense plan, and where the rule weighs errors, at plans for which
+ * they cost less or more; of plans that searches ended with and that are within
+ * 1% of the best (step times price) the one of least errors is taken. So it is
+ * never slower than the best dense plan by more than that.
  *
  * With recompute "auto" the plan without recompute is taken unless the one with
  * it promises a shorter step (memory may allow it more devices' work in flight,
