@@ -35,7 +35,7 @@ struct CompressionOptions {
     double max_error = 0;
     //! What planners take the squared error of a value to cost, as a share of
     //! the step. Of `adaptive` without a `codec`.
-    double error_price = 5;
+    double error_price = 12;
     //! Whether codecs follow the links while training: "off", "on" or "replay".
     std::string adapt = "off";
     //! The choices of another run, for "replay".
