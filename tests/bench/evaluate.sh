@@ -3,12 +3,13 @@
 #
 #   tests/bench/evaluate.sh TEXT FOLDER
 #
-# plans.* (a minute), many-ranks.md (a minute of two cores a run, 30 runs), and
+# plans.* (some minutes), many-ranks.md (a minute of two cores a run, 30 runs), and
 # convergence* (hours). TEXT is a text file such as tinyshakespeare; FOLDER keeps
 # what has been run. End it when you like and start it again: what is finished,
 # in FOLDER or in convergence.json of the page, is not run again.
 #
 #   PYTHON  a Python 3.11 or later, with matplotlib for the plots  (python3)
+#   IMAGES  CIFAR-10's binary files, between spaces, for the cells that need them
 #   JOBS    of convergence.py at a time; 0 writes what is there    (2)
 #   DOCS    where the pages go                         (docs/evaluation)
 set -euo pipefail
@@ -25,9 +26,14 @@ root=$(cd "$here/../.." && pwd -P)
 docs=${DOCS:-$root/docs/evaluation}
 program=$root/build/release/bin/fusionllm
 python=${PYTHON:-python3}
+images=()
+if [ -n "${IMAGES:-}" ]; then
+    read -ra files <<<"$IMAGES"
+    images=(--images "${files[@]}")
+fi
 
 "$python" "$here/evaluation.py" --program "$program" --report "$docs"
 "$python" "$here/many_ranks.py" --program "$program" --report "$docs" \
     --folder "$folder/many-ranks"
 "$python" "$here/convergence.py" --program "$program" --report "$docs" \
-    --folder "$folder/convergence" --text "$text" --jobs "${JOBS:-2}"
+    --folder "$folder/convergence" --text "$text" --jobs "${JOBS:-2}" "${images[@]}"
