@@ -53,7 +53,7 @@ double kept_squares(const CodecChoice& choice) {
     return std::pow(ratio, choice.selection == Selection::row ? -0.25 : -0.3);
 }
 
-// As `ErrorTable::both_errors` counts gradients: with the usual price of 5,
+// As `ErrorTable::both_errors` counts gradients: with a price of 5,
 // 0.11 of the square in steps. Rounding without bias adds noise to that of the
 // samples, as fewer of them in a batch would; measured were 0 to 0.05 of the
 // square for rounding and about 0.1 for rounding and a projection.

@@ -79,6 +79,8 @@ TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
 GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.25,graded)"
 GRADED_32, GRADED_100 = "subspace(4.5,graded)", "subspace(18.3,graded)"
 GRADED_105 = "subspace(16,graded)"
+# For rows of the study that no other one is for: 63x, and its own codec at 101x.
+STUDYS = ("subspace(10,graded)", "subspace(16,int4)")
 # Of 64 columns, of which a few bytes a row are more: 7.7x, 15x, 27x, 71x.
 NARROW = ("subspace(1.03,graded)", "subspace(2.06,graded)",
           "subspace(4.12,graded)", "subspace(12.9,graded)")
@@ -139,7 +141,7 @@ def cells():
         text("paper(48)"), text(TOP_100),
         short("dense", "none"), control("short", 2, "embedding"),
         *[short(label) for label in ("int8", *graded, GRADED_105, "int4",
-                                     TOP_16, TOP_100)],
+                                     TOP_16, TOP_100, *STUDYS)],
         *[short(TOP_100, fences) for fences in ("one", "first", "last")],
         *[text(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", *graded)],
