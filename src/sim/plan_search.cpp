@@ -140,7 +140,6 @@ Candidate PlanSearch::time(const Placement& placement,
                            const std::string& schedule,
                            std::vector<Fence> fences,
                            double at_most_s) const {
-    const auto limits = memory_limits(model_, placement);
     Candidate candidate{placement, std::move(fences), {}, infinity};
     const StepCosts costs = model_.step_costs(placement, candidate.fences);
     const auto num_stages = static_cast<int>(placement.stages.size());
@@ -154,6 +153,7 @@ Candidate PlanSearch::time(const Placement& placement,
         candidate.step_s = bound_s;
         return candidate;
     }
+    const auto limits = memory_limits(model_, placement);
     if (schedule == "1f1b_deep") {
         if (std::ranges::any_of(limits, [](int n) { return n < 1; })) {
             return candidate;

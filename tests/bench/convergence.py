@@ -2,8 +2,9 @@
 """What does compression cost the model? Trains small ones with each codec.
 
     tests/bench/convergence.py --program P --text FILE --folder F [--jobs 2]
-                               [--images FILE...] [--only PATTERN...] [--steps N] [--list]
-                               [--until HH:MM] [--report DOCS]
+                               [--images FILE...] [--only PATTERN...]
+                               [--steps N] [--list] [--until HH:MM]
+                               [--report DOCS]
 
 A cell is one run: a task, a codec, the fences that have it, a seed. There are
 four tasks with 4 layers:
@@ -34,8 +35,9 @@ start it again with the same command: finished cells are skipped, unfinished
 ones go on from their last checkpoint. Cells come in the order of --list, the
 most telling ones first; --only takes those whose names match one of the patterns
 with * and ?. Those of images need --images: CIFAR-10's binary files, the last fifth
-of which is for validation (2,000 images and 500 here). --steps is for a quick look: use another folder for it. A cell takes a
-core 2 to 4 minutes (k_hop), 5 to 9 (deep, images) or 7 to 15 (text).
+of which is for validation (2,000 images and 500 here). --steps is for a quick look:
+use another folder for it. A cell takes a core 2 to 4 minutes (k_hop), 5 to 9 (deep,
+images) or 7 to 15 (text).
 
 Then (and alone, with --jobs 0) it writes from whatever is finished, to F or to
 the folder DOCS (docs/evaluation): convergence.json, all results with their
@@ -70,6 +72,7 @@ from convergence_cells import BLOCKS, TASKS, cells, dense_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 BASIS_EVERY = 10
+
 # What is planned over slow links has micro-batches, also where the one rank that
 # trains has none.
 SLOW_LINKS = [

@@ -3,6 +3,8 @@
 import dataclasses
 import re
 
+from convergence_plans import DEEP_BLOCKS
+
 BLOCKS = {"all": (0, 1, 2), "one": (1,), "first": (0,), "last": (2,)}
 
 
@@ -27,7 +29,6 @@ TASKS = {
     "images": Task("convergence_images.toml", 400, 100, data="images",
                    planned="ResNet-101"),
 }
-DEEP_LAYERS, XL_LAYERS = 16, 48
 RULES = ("adaptive", "uniform top-k 100", "AdaTopK as we read it")
 
 
@@ -108,7 +109,7 @@ def cells():
         hops("int8"), *[hops(label) for label in narrow],
         *[hops(label, "rule") for label in RULES],
         Cell("deep", "dense"),
-        control("deep", DEEP_LAYERS - 2, "embedding"),
+        control("deep", DEEP_BLOCKS - 2, "embedding"),
         *[planned("adaptive", testbed) for testbed in TESTBEDS],
         wide("dense", "none"), control("wide", 2, "embedding"),
         *[wide(label) for label in (GRADED_105, GRADED_16, NARROW[1],
