@@ -23,13 +23,13 @@ struct alignas(64) RankTable::Slot {
     std::atomic<std::int32_t> rank;
     std::atomic<std::int32_t> stage_plus_one;
     std::atomic<std::int32_t> has_left;
-    std::atomic<std::int32_t> is_reported;
     std::atomic<std::uint64_t> activity;
     std::atomic<std::uint32_t> meeting;
     std::atomic<std::int64_t> since_ms;
     // Of the first slot, for all of the host.
     std::atomic<std::int64_t> next_notice_ms;
     std::atomic<std::int64_t> notice_gap_ms;
+    std::atomic<std::int32_t> report;  //!< 0: none, 1: begun, 2: ended
 };
 
 namespace {
@@ -252,14 +252,17 @@ std::vector<RankStatus> RankTable::find_dead() const {
     return dead;
 }
 
-bool RankTable::claim_report(const RankStatus& dead) {
-    for (int i = 0; i < num_slots_; ++i) {
-        Slot& slot = slots_.get()[i];
-        if (slot.rank == dead.rank && slot.pid == dead.pid) {
-            return slot.is_reported.exchange(1) == 0;
-        }
-    }
-    return false;
+bool RankTable::begin_report() {
+    std::int32_t none = 0;
+    return slots_.get()[0].report.compare_exchange_strong(none, 1);
+}
+
+void RankTable::end_report() {
+    slots_.get()[0].report = 2;
+}
+
+bool RankTable::has_report_ended() const {
+    return slots_.get()[0].report == 2;
 }
 
 }  // namespace fusionllm

@@ -197,12 +197,27 @@ private:
         if (dead.empty()) {
             return;
         }
-        for (const RankStatus& status : dead) {
-            if (table_.claim_report(status)) {
+        // Open MPI kills the others when the first of them has left. So who is
+        // first has looked before any of those kills, and what a later one
+        // finds may be of them. None leaves before that has been said.
+        if (table_.begin_report()) {
+            for (const RankStatus& status : dead) {
                 print_line(describe_death(status, table_.host()));
             }
+            table_.end_report();
+        } else {
+            wait_for_report();
         }
         leave_at_once(1);
+    }
+
+    void wait_for_report() const {
+        using namespace std::chrono_literals;
+        const auto deadline = std::chrono::steady_clock::now() + 1s;
+        while (!table_.has_report_ended() &&
+               std::chrono::steady_clock::now() < deadline) {
+            std::this_thread::sleep_for(1ms);
+        }
     }
 
     [[noreturn]] void leave_at_once(int status) {

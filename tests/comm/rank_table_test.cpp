@@ -125,21 +125,26 @@ TEST(RankTable, lets_one_rank_of_a_host_say_why_nothing_moves) {
     EXPECT_EQ(num_claimed, 1);
 }
 
-TEST(RankTable, lets_one_rank_report_a_death) {
+TEST(RankTable, lets_one_rank_report_deaths_and_the_others_wait_for_it) {
     const auto world = mpi::Communicator::world();
     RankTable table(world, "job");
-    const Child child([&] { table.enter(); });
-    child.reap();
     meet(world);
-    int num_claimed = 0;
 
-    for (const RankStatus& status : table.find_dead()) {
-        num_claimed += table.claim_report(status) ? 1 : 0;
+    const bool is_reporter = table.begin_report();
+    EXPECT_FALSE(table.begin_report());
+    meet(world);
+    EXPECT_FALSE(table.has_report_ended());
+    meet(world);
+    if (is_reporter) {
+        table.end_report();
     }
+    meet(world);
 
+    EXPECT_TRUE(table.has_report_ended());
+    int num_reporters = is_reporter ? 1 : 0;
     FUSIONLLM_MPI_CALL(MPI_Allreduce(
-        MPI_IN_PLACE, &num_claimed, 1, MPI_INT, MPI_SUM, world.get()));
-    EXPECT_EQ(num_claimed, world.size());
+        MPI_IN_PLACE, &num_reporters, 1, MPI_INT, MPI_SUM, world.get()));
+    EXPECT_EQ(num_reporters, 1);
 }
 
 TEST(RankTable, says_who_died_where_and_what_to_do) {

@@ -112,8 +112,11 @@ public:
 
     //! Ranks of this host whose process is gone without `leave`.
     std::vector<RankStatus> find_dead() const;
-    //! True for one caller on this host: that is who reports the death.
-    bool claim_report(const RankStatus& dead);
+    //! True for one caller on this host: that is who reports the deaths, all
+    //! that it found, and calls `end_report`.
+    bool begin_report();
+    void end_report();
+    bool has_report_ended() const;
 
     const std::string& host() const { return host_; }
     RanksHere ranks_here() const { return ranks_here_; }
