@@ -89,6 +89,8 @@ public:
         detail::check_message(spec, spec_, payload.size(), shape_);
         read_indices(payload);
         decode_values(ValueFormat::f32,
+                      Rounding::nearest,
+                      0,
                       payload.subspan(wide_bytes * spec_.kept),
                       detail::span_of(values_),
                       memory_);

@@ -31,14 +31,15 @@ public:
     }
 
     void decode(Direction direction,
-                const CodecKey&,
+                const CodecKey& key,
                 const CodecSpec& spec,
                 std::span<const std::byte> payload,
                 std::span<float> numbers) override {
         FUSIONLLM_EXPECTS(numbers.size() == shape_.size());
         detail::check_message(
             spec, specs_.of(direction), payload.size(), shape_);
-        decode_values(spec.values, payload, numbers, space_);
+        decode_values(
+            spec.values, spec.rounding, key.random, payload, numbers, space_);
     }
 
     std::vector<CodecState> state() const override { return {}; }

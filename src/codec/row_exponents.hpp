@@ -11,7 +11,8 @@
 #include "value_bits.hpp"
 
 // Powers of two that rows of coefficients, (kept, rows), are divided by before
-// they are rounded, and multiplied by after: a byte a row, 128 + the exponent.
+// they are rounded, and multiplied by after: a byte a row, 128 + the exponent,
+// or 0 for a row of zeros, which stays one though what is rounded is dithered.
 namespace fusionllm::detail {
 
 //! Bytes of a message where the kernels run.
@@ -60,8 +61,10 @@ KOKKOS_INLINE_FUNCTION void for_each_coefficient(float* coefficients,
     }
 }
 
+inline constexpr unsigned char row_of_zeros = 0;
+
 //! A work item divides rows so that the largest number of each is below 1 (but
-//! for the largest numbers there are); zeros and what is not finite stay.
+//! for the largest numbers there are); what is not finite stays.
 template <int most>
 struct DivideRows {
     float* coefficients;
@@ -85,7 +88,9 @@ struct DivideRows {
             factors[i] = power_of_two(-exponent);
             if (first + static_cast<std::uint64_t>(i) < rows) {
                 exponents[first + i] =
-                    static_cast<unsigned char>(exponent + 128);
+                    largest[i] == 0
+                        ? row_of_zeros
+                        : static_cast<unsigned char>(exponent + 128);
             }
         }
         for_each_coefficient<most>(
@@ -117,9 +122,12 @@ struct MultiplyRows {
         float factors[most] = {};
         for (int i = 0; i < most; ++i) {
             if (first + static_cast<std::uint64_t>(i) < rows) {
-                const int exponent =
-                    static_cast<int>(exponents[first + i]) - 128;
-                factors[i] = power_of_two(exponent < -126 ? -126 : exponent);
+                const unsigned char byte = exponents[first + i];
+                const int exponent = static_cast<int>(byte) - 128;
+                factors[i] =
+                    byte == row_of_zeros
+                        ? 0.0f
+                        : power_of_two(exponent < -126 ? -126 : exponent);
             }
         }
         for_each_coefficient<most>(

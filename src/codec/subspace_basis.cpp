@@ -9,8 +9,8 @@
 #include "execution.hpp"
 #include "orthonormal.hpp"
 #include "product_kernel.hpp"
+#include "tile_scale.hpp"
 #include "value_bits.hpp"
-#include "value_tile.hpp"
 #include "vector_set.hpp"
 
 namespace fusionllm {

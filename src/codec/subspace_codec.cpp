@@ -64,9 +64,8 @@ public:
         FUSIONLLM_EXPECTS(numbers.size() == shape_.size());
         FUSIONLLM_EXPECTS(payload.size() == payload_bytes(chosen, shape_));
         if (chosen.id == CodecId::dense) {
-            encode_values(
+            return encode_values(
                 chosen.values, chosen.rounding, 0, numbers, payload, space_);
-            return;
         }
         if (chosen.carries_basis) {
             make_basis(numbers);
@@ -108,8 +107,8 @@ public:
         detail::check_message(
             spec, expected(direction, key, spec), payload.size(), shape_);
         if (spec.id == CodecId::dense) {
-            decode_values(spec.values, payload, numbers, space_);
-            return;
+            return decode_values(
+                spec.values, spec.rounding, 0, payload, numbers, space_);
         }
         if (spec.carries_basis) {
             take_basis(payload.first(head_bytes_));
@@ -127,8 +126,12 @@ public:
                 continue;
             }
             const auto bytes = value_block_bytes(*format, shape_.rows);
-            decode_values(
-                *format, payload.first(bytes), coefficients_of(j), space_);
+            decode_values(*format,
+                          spec.rounding,
+                          derive_key(key.random, j),
+                          payload.first(bytes),
+                          coefficients_of(j),
+                          space_);
             payload = payload.subspan(bytes);
         }
         if (has_scales(spec.values)) {
@@ -339,8 +342,9 @@ private:
     }
 
     void take_basis(std::span<const std::byte> head) {
+        const auto vectors = detail::span_of(basis_device_);
         decode_values(
-            ValueFormat::f16, head, detail::span_of(basis_device_), space_);
+            ValueFormat::f16, Rounding::nearest, 0, head, vectors, space_);
         const auto numbers = Kokkos::create_mirror_view_and_copy(
             Kokkos::HostSpace(), basis_device_);
         BasisBits basis(numbers.size());

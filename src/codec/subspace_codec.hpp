@@ -17,10 +17,10 @@ namespace fusionllm {
  *     backward  C
  *
  * Where values have scales, each row of C is first divided by the power of two
- * that brings its largest number below 1, and a byte a row (128 + the exponent)
- * goes before the blocks: the scales of a vector are common to 128 rows, and
- * gradients of tokens differ by orders of magnitude. A vector without bits is
- * sent in neither direction.
+ * that brings its largest number below 1, and a byte a row (128 + the exponent,
+ * 0 for a row of zeros) goes before the blocks: the scales of a vector are
+ * common to 128 rows, and gradients of tokens differ by orders of magnitude. A
+ * vector without bits is sent in neither direction.
  *
  * The end before the fence makes the basis (`find_basis`) of the numbers it
  * sends, when asked or when it has none; 4 rows columns kept flops a message.

@@ -133,11 +133,11 @@ public:
                            detail::span_of(mask),
                            memory_);
             check_rows(mask);
-            decode_at(mask, direction, payload.subspan(split), numbers);
+            decode_at(mask, direction, key, payload.subspan(split), numbers);
             release(mask, key);
         } else {
             const Mask mask = masks_.remove(key.micro_batch);
-            decode_at(mask, direction, payload, numbers);
+            decode_at(mask, direction, key, payload, numbers);
             masks_.give_back(mask);
         }
     }
@@ -184,9 +184,13 @@ private:
 
     void decode_at(const Mask& mask,
                    Direction direction,
+                   const CodecKey& key,
                    std::span<const std::byte> block,
                    std::span<float> numbers) {
-        decode_values(pair_.of(direction).values,
+        const CodecSpec& spec = pair_.of(direction);
+        decode_values(spec.values,
+                      spec.rounding,
+                      key.random,
                       block,
                       detail::span_of(values_),
                       memory_);

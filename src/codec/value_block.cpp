@@ -42,14 +42,11 @@ struct EncodeTile {
     KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t tile) const {
         const std::uint64_t first = tile * tile_size;
         const int size = tile_count(tile, count);
-        const auto scale =
-            detail::scale_of<bits>(detail::find_largest(values + first, size));
-        std::memcpy(scales + 2 * tile, &scale.bf16, 2);
         std::byte* to = packed + first / 8 * bits;
-        if (size == detail::tile && scale.bf16 != detail::not_finite) {
-            encode_whole(values + first, first, scale.inverse, to);
+        if (size == detail::tile) {
+            encode_whole(values + first, tile, to);
         } else {
-            encode_rest(first, size, scale, to);
+            encode_rest(tile, size, to);
         }
         if (first + static_cast<std::uint64_t>(size) == count) {
             pad(scales, 2 * tile + 2, num_scale_bytes);
@@ -58,32 +55,50 @@ struct EncodeTile {
     }
 
     KOKKOS_INLINE_FUNCTION void encode_whole(const float* from,
-                                             std::uint64_t first,
-                                             float inverse,
+                                             std::uint64_t tile,
                                              std::byte* to) const {
         std::uint8_t integers[detail::tile];
-        round(from, first, inverse, integers);
+        find_integers(from, detail::tile, tile, integers);
         detail::pack_tile<bits>(integers, to);
     }
 
-    //! A tile that is not full, or not finite.
-    KOKKOS_INLINE_FUNCTION void encode_rest(std::uint64_t first,
+    KOKKOS_INLINE_FUNCTION void encode_rest(std::uint64_t tile,
                                             int size,
-                                            const detail::TileScale& scale,
                                             std::byte* to) const {
-        std::uint8_t integers[detail::tile] = {};
-        if (scale.bf16 != detail::not_finite) {
-            float from[detail::tile] = {};
-            std::memcpy(
-                from, values + first, 4 * static_cast<std::size_t>(size));
-            round(from, first, scale.inverse, integers);
-        }
+        float from[detail::tile] = {};
+        std::memcpy(from,
+                    values + tile * tile_size,
+                    sizeof(float) * static_cast<std::size_t>(size));
+        std::uint8_t integers[detail::tile];
+        find_integers(from, size, tile, integers);
         for (int i = size; i < detail::tile; ++i) {
             integers[i] = 0;
         }
         std::byte bytes[detail::tile];
         detail::pack_tile<bits>(integers, bytes);
         std::memcpy(to, bytes, static_cast<std::size_t>((size * bits + 7) / 8));
+    }
+
+    //! Of a whole tile, zeros from `count` on; writes its scale.
+    KOKKOS_INLINE_FUNCTION void find_integers(const float* from,
+                                              int count,
+                                              std::uint64_t tile,
+                                              std::uint8_t* integers) const {
+        std::uint32_t largest = detail::find_largest(from, detail::tile);
+        if constexpr (rounding == Rounding::nearest &&
+                      bits <= detail::most_bits_tried) {
+            const float reach = detail::find_reach<bits>(from, count, largest);
+            largest = largest < detail::infinity_bits
+                          ? detail::bits_of(detail::float_of(largest) * reach)
+                          : largest;
+        }
+        const auto scale = detail::scale_of<bits>(largest);
+        std::memcpy(scales + 2 * tile, &scale.bf16, 2);
+        if (scale.bf16 != detail::not_finite) {
+            round(from, tile * tile_size, scale.inverse, integers);
+        } else {
+            std::memset(integers, 0, detail::tile);
+        }
     }
 
     KOKKOS_INLINE_FUNCTION void round(const float* from,
@@ -101,37 +116,45 @@ struct EncodeTile {
     }
 };
 
-template <int bits>
+template <int bits, Rounding rounding>
 struct DecodeTile {
     const std::byte* scales;
     const std::byte* packed;
     float* values;
     std::uint64_t count;
+    PhiloxKey key;
 
     KOKKOS_INLINE_FUNCTION void operator()(std::uint64_t tile) const {
         const std::uint64_t first = tile * tile_size;
         const int size = tile_count(tile, count);
-        std::uint16_t scale = 0;
-        std::memcpy(&scale, scales + 2 * tile, 2);
         const std::byte* from = packed + first / 8 * bits;
         if (size == detail::tile) {
-            decode_whole(from, detail::float_of_bf16(scale), values + first);
+            decode_whole(from, tile, values + first);
             return;
         }
         std::byte bytes[detail::tile] = {};
         std::memcpy(
             bytes, from, static_cast<std::size_t>((size * bits + 7) / 8));
         float to[detail::tile];
-        decode_whole(bytes, detail::float_of_bf16(scale), to);
+        decode_whole(bytes, tile, to);
         std::memcpy(values + first, to, 4 * static_cast<std::size_t>(size));
     }
 
     KOKKOS_INLINE_FUNCTION void decode_whole(const std::byte* from,
-                                             float scale,
+                                             std::uint64_t tile,
                                              float* to) const {
+        std::uint16_t bf16 = 0;
+        std::memcpy(&bf16, scales + 2 * tile, 2);
+        const float scale = detail::float_of_bf16(bf16);
         std::uint8_t integers[detail::tile];
         detail::unpack_tile<bits>(from, integers);
-        detail::scale_tile<bits>(integers, scale, to);
+        if constexpr (rounding == Rounding::stochastic) {
+            std::int32_t dither[detail::tile];
+            detail::draw_dither(tile * tile_size, key, dither);
+            detail::scale_dithered_tile<bits>(integers, dither, scale, to);
+        } else {
+            detail::scale_tile<bits>(integers, scale, to);
+        }
     }
 };
 
@@ -247,14 +270,24 @@ void encode_tiles(ValueFormat format,
 
 template <int bits>
 void decode_tiles(ValueFormat format,
+                  Rounding rounding,
+                  std::uint64_t random_key,
                   std::span<const std::byte> block,
                   std::span<float> values,
                   MemorySpace space) {
     const std::size_t head = scale_bytes(format, values.size());
-    decode(
-        space,
-        DecodeTile<bits>{
-            block.data(), block.data() + head, values.data(), values.size()});
+    const auto make = [&]<Rounding how>() {
+        return DecodeTile<bits, how>{block.data(),
+                                     block.data() + head,
+                                     values.data(),
+                                     values.size(),
+                                     make_philox_key(random_key)};
+    };
+    if (rounding == Rounding::nearest) {
+        decode(space, make.template operator()<Rounding::nearest>());
+    } else {
+        decode(space, make.template operator()<Rounding::stochastic>());
+    }
 }
 
 template <ValueFormat format>
@@ -310,6 +343,8 @@ void encode_values(ValueFormat format,
 }
 
 void decode_values(ValueFormat format,
+                   Rounding rounding,
+                   std::uint64_t random_key,
                    std::span<const std::byte> block,
                    std::span<float> values,
                    MemorySpace space) {
@@ -322,13 +357,17 @@ void decode_values(ValueFormat format,
         case ValueFormat::f16:
             return decode_plain<ValueFormat::f16>(block, values, space);
         case ValueFormat::int8:
-            return decode_tiles<8>(format, block, values, space);
+            return decode_tiles<8>(
+                format, rounding, random_key, block, values, space);
         case ValueFormat::int4:
-            return decode_tiles<4>(format, block, values, space);
+            return decode_tiles<4>(
+                format, rounding, random_key, block, values, space);
         case ValueFormat::int3:
-            return decode_tiles<3>(format, block, values, space);
+            return decode_tiles<3>(
+                format, rounding, random_key, block, values, space);
         case ValueFormat::int2:
-            return decode_tiles<2>(format, block, values, space);
+            return decode_tiles<2>(
+                format, rounding, random_key, block, values, space);
         case ValueFormat::native:
         case ValueFormat::graded:
             break;

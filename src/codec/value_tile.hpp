@@ -7,66 +7,16 @@
 #include "fusionllm/util/random.hpp"
 #include "fusionllm/wire/codec_spec.hpp"
 
-#include "value_bits.hpp"
+#include "tile_scale.hpp"
 
 // A tile of integers with one scale: the formulas are those of
 // fusionllm/codec/value_block.hpp. Loops over a tile are of constant
 // length and without branches, for compilers to vectorise.
 namespace fusionllm::detail {
 
-inline constexpr int tile = static_cast<int>(tile_size);
-
 //! Of the fixed-point numbers that are rounded to integers.
 inline constexpr int fraction_bits = 23;
 inline constexpr std::int32_t fixed_half = 1 << (fraction_bits - 1);
-
-template <int bits>
-inline constexpr int largest_level = bits == 2 ? 3 : (1 << (bits - 1)) - 1;
-
-//! The bits of max |x|; those of NaN are larger than those of infinity.
-FUSIONLLM_INLINE std::uint32_t find_largest(const float* values, int count) {
-    // Signed comparisons are what baseline x86-64 has.
-    std::int32_t largest = 0;
-    for (int i = 0; i < count; ++i) {
-        const auto size =
-            static_cast<std::int32_t>(bits_of(values[i]) & ~sign_bit);
-        largest = size > largest ? size : largest;
-    }
-    return static_cast<std::uint32_t>(largest);
-}
-
-//! What a tile's numbers are divided by.
-struct TileScale {
-    std::uint16_t bf16;
-    float inverse;  //!< no number of the tile times this is beyond the levels
-};
-
-inline constexpr std::uint16_t not_finite = 0x7FC0u;  //!< a NaN, as bf16
-
-template <int bits>
-FUSIONLLM_INLINE TileScale scale_of(std::uint32_t largest_bits) {
-    constexpr auto levels = static_cast<float>(largest_level<bits>);
-    constexpr std::uint32_t least = (127u - 100u) << 7;
-    if (largest_bits == 0) {
-        return {0, 0.0f};
-    }
-    if (largest_bits >= infinity_bits) {
-        return {not_finite, 0.0f};
-    }
-    const float largest = float_of(largest_bits);
-    std::uint32_t scale = bits_of(largest / levels) >> 16;
-    scale = scale < least ? least : scale;
-    // 7 and 8 bits: the product is exact, or infinite.
-    const auto reach = [](std::uint32_t bf16) {
-        return float_of(bf16 << 16) * levels;
-    };
-    scale += reach(scale) < largest ? 1 : 0;
-    const auto bf16 = static_cast<std::uint16_t>(scale);
-    if (bits_of(reach(scale)) >= infinity_bits) {
-        return {static_cast<std::uint16_t>(scale - 1), levels / largest};
-    }
-    return {bf16, 1.0f / float_of(scale << 16)};
-}
 
 /*!
  * What is added before the fraction is cut off, for the tile from number
@@ -117,15 +67,26 @@ FUSIONLLM_INLINE void round_tile(const float* values,
         static_cast<float>(1 << (has_zero ? fraction_bits : fraction_bits - 1));
     constexpr std::int32_t offset = has_zero ? 0 : fixed_half;
     const float factor = inverse * one;  // exact
+    // Numbers beyond the levels become the last ones.
+    constexpr float last = one * largest_level<bits>;
     for (int i = 0; i < tile; ++i) {
-        auto fixed = static_cast<std::int32_t>(values[i] * factor) - offset;
         if constexpr (rounding == Rounding::stochastic) {
-            fixed += dither[i];
-        } else {
-            // One less below zero: halves away from it.
-            fixed += fixed_half + (has_zero ? fixed >> 31 : 0);
+            const auto fixed =
+                static_cast<std::int32_t>(values[i] * factor) - offset;
+            integers[i] =
+                static_cast<std::uint8_t>((fixed + dither[i]) >> fraction_bits);
+            continue;
         }
-        integers[i] = static_cast<std::uint8_t>(fixed >> fraction_bits);
+        float number = values[i] * factor;
+        if constexpr (bits <= most_bits_tried) {
+            number = number < last ? number : last;
+            number = number > -last ? number : -last;
+        }
+        const auto fixed = static_cast<std::int32_t>(number) - offset;
+        // One less below zero: halves away from it.
+        const std::int32_t half = fixed_half + (has_zero ? fixed >> 31 : 0);
+        integers[i] =
+            static_cast<std::uint8_t>((fixed + half) >> fraction_bits);
     }
 }
 
@@ -191,6 +152,30 @@ FUSIONLLM_INLINE void scale_tile(const std::uint8_t* integers,
     for (int i = 0; i < tile; ++i) {
         const std::int32_t q = (integers[i] ^ sign) - sign;
         values[i] = static_cast<float>(bits == 2 ? 2 * q + 1 : q) * scale;
+    }
+}
+
+/*!
+ * As `scale_tile`, with what was added before rounding taken away again: the
+ * error is uniform, half a step at most, and says nothing of the number.
+ * Everything is exact but the last product.
+ */
+template <int bits>
+FUSIONLLM_INLINE void scale_dithered_tile(const std::uint8_t* integers,
+                                          const std::int32_t* dither,
+                                          float scale,
+                                          float* values) {
+    constexpr std::int32_t sign = 1 << (bits - 1);
+    constexpr float one = 1.0f / (1 << fraction_bits);
+    const float most = float_of(infinity_bits - 1);
+    for (int i = 0; i < tile; ++i) {
+        const std::int32_t q = (integers[i] ^ sign) - sign;
+        const float added = static_cast<float>(dither[i] - fixed_half) * one;
+        const float level = static_cast<float>(q) - added;
+        const float value = (bits == 2 ? 2 * level + 1 : level) * scale;
+        // Half a step beyond the largest numbers there are is infinite.
+        const float above = value < -most ? -most : value;
+        values[i] = above > most ? most : above;
     }
 }
 

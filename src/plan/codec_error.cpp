@@ -4,11 +4,14 @@
 #include <cmath>
 #include <utility>
 
+#include "fusionllm/util/error.hpp"
+
 namespace fusionllm {
 namespace {
 
+//! Of normal numbers in tiles of 128.
 double number_error(const ValueChoice& values) {
-    double error = 0;
+    const bool is_nearest = values.rounding == Rounding::nearest;
     switch (values.format) {
         case ValueFormat::native:
         case ValueFormat::f32:
@@ -18,22 +21,17 @@ double number_error(const ValueChoice& values) {
         case ValueFormat::f16:
             return 0.0002;
         case ValueFormat::int8:
-            error = 0.006;
-            break;
+            return 0.0065;
         case ValueFormat::int4:
-            error = 0.1;
-            break;
+            return 0.118;
         case ValueFormat::int3:
-            error = 0.18;
-            break;
+            return is_nearest ? 0.214 : 0.275;
         case ValueFormat::int2:
-            error = 0.42;
-            break;
+            return is_nearest ? 0.345 : 0.554;
         case ValueFormat::graded:  // in a subspace: see prior_error
             return 0;
     }
-    return values.rounding == Rounding::stochastic ? std::sqrt(2.0) * error
-                                                   : error;
+    throw ContractError("a format of values that has no error");
 }
 
 //! The share of the squares that is sent.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -341,6 +342,28 @@ TEST(SubspaceCodec, small_rows_have_no_more_error_than_large_ones) {
             all += std::pow(x[i], 2);
         }
         EXPECT_LT(std::sqrt(lost / all), 0.5) << r;
+    }
+}
+
+TEST(SubspaceCodec, rows_of_zeros_stay_zeros_though_others_are_dithered) {
+    const MatrixShape shape{130, 64};
+    Fence fence("subspace(2,int4s)", shape);
+    Numbers x = make_numbers(shape, 4, geometric);
+    const auto row = [&](Numbers& numbers, std::uint64_t r) {
+        return std::span(numbers).subspan(r * shape.columns, shape.columns);
+    };
+    for (const std::uint64_t r : {0u, 77u, 129u}) {
+        std::ranges::fill(row(x, r), 0.0f);
+    }
+
+    Numbers decoded = fence.forward(x).decoded;
+
+    for (std::uint64_t r = 0; r < shape.rows; ++r) {
+        EXPECT_EQ(std::ranges::all_of(row(decoded, r),
+                                      [](float number) { return number == 0; }),
+                  std::ranges::all_of(row(x, r),
+                                      [](float number) { return number == 0; }))
+            << r;
     }
 }
 

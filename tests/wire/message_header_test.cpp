@@ -77,7 +77,7 @@ TEST(MessageHeader, has_the_bytes_that_its_layout_states) {
 
     EXPECT_EQ(to_hex(std::span(bytes).first(124)),
               "464c4c4d"
-              "0200"
+              "0300"
               "01"
               "00"
               "03"
@@ -98,7 +98,7 @@ TEST(MessageHeader, has_the_bytes_that_its_layout_states) {
               "0002030100000000"
               "a401000000000000"
               "000000000000000000000000");
-    EXPECT_EQ(to_hex(std::span(bytes).last(4)), "2c6ccfcc");
+    EXPECT_EQ(to_hex(std::span(bytes).last(4)), "be0cf4c1");
 }
 
 TEST(MessageHeader, says_how_its_payload_is_encoded) {
@@ -162,7 +162,7 @@ TEST(MessageHeader, says_why_a_message_is_refused) {
     };
     for (const auto& [offset, value, sentence] :
          {Case{0, 'X', "does not start with FLLM"},
-          Case{4, 1, "version 1 and this program reads version 2"},
+          Case{4, 1, "version 1 and this program reads version 3"},
           Case{6, 4, "kind 4 is unknown"},
           Case{7, 6, "codec 6 is unknown"},
           Case{8, 10, "dtype 10 is unknown"},
@@ -225,7 +225,7 @@ TEST(MessageHeader, decoding_random_bytes_gives_an_error_or_a_true_header) {
         for (std::size_t i = 0; i < num_changes; ++i) {
             message[4 + random() % 120] = static_cast<std::byte>(random());
         }
-        forge(message, 4, 2);
+        forge(message, 4, wire_version);
         message.resize(random() % 2 == 0 ? message.size() : random() % 700);
 
         try {

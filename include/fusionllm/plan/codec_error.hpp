@@ -12,14 +12,15 @@ namespace fusionllm {
 /*!
  * Relative L2 error, ||x - decoded|| / ||x||, that a codec typically makes:
  * what is assumed until it was measured. The quantisers' figures are those of
- * normal numbers with a scale for 128 of them; those of top-k and subspace are
+ * normal numbers (tests/codec/value_block_test.cpp); those of top-k and subspace are
  * round ones of ours that order codecs as a study of a small GPT did (which
  * ranked them by the loss of the trained model, not by this error): at equal
  * bytes quantisers are best while they shrink enough, then top-k up to a byte
  * ratio of 16, a subspace from 32 on.
  *
- *     fp32 0   bf16 0.002   fp16 0.0002   int8 0.006   int4 0.1   int3 0.18
- *     int2 0.42; stochastic rounding: sqrt(2) times that
+ *     fp32 0   bf16 0.002   fp16 0.0002
+ *     int8 0.0065   int4 0.118   int3 0.214, int3s 0.275
+ *     int2 0.345, int2s 0.554
  *     top_k      keeps ratio^-0.3 of the squares (a row's own: ratio^-0.25)
  *     subspace   keeps 0.75 ratio^-0.12 of the squares
  *     subspace with graded values: 0.013 ratio^1.1 in all, as on activations of

@@ -34,7 +34,8 @@ enum class ValueFormat : std::uint8_t {
     graded = 8,
 };
 
-//! How integers are rounded; stochastic is unbiased, and exactly repeatable.
+//! How integers are rounded; stochastic is unbiased, and exactly repeatable by
+//! who has the key: `decode_values` needs it, too.
 enum class Rounding : std::uint8_t { nearest = 0, stochastic = 1 };
 
 //! Of what top-k takes the largest elements.

@@ -14,7 +14,7 @@
 namespace fusionllm {
 
 //! Of headers and payloads; programs of different versions cannot talk.
-inline constexpr std::uint16_t wire_version = 2;
+inline constexpr std::uint16_t wire_version = 3;
 //! Bytes of every encoded header; a payload starts behind them.
 inline constexpr std::size_t header_bytes = 128;
 //! Dimensions that a header has room for.
