@@ -75,7 +75,7 @@ TrialWait LinkSurvey::wait_for(int rank) {
         } else if (monotonic_s() - since_s < longest_spin_s) {
             spin(has_progress);
         } else {
-            wait_.idle({MessageKind::control, 0, rank});
+            wait_.idle({MessageKind::control, 0, rank, true});
         }
     };
 }
@@ -89,7 +89,7 @@ void LinkSurvey::answer(int rank) {
 void LinkSurvey::meet(int rank) {
     Request theirs = transport_.receive(rank, greeting, 1);
     Request mine = transport_.send(rank, greeting, Buffer(1));
-    wait(theirs, wait_, {MessageKind::control, 0, rank});
+    wait(theirs, wait_, {MessageKind::control, 0, rank, true});
     wait(mine);
 }
 

@@ -42,10 +42,14 @@ bool has_sent(const LongWait& sender,
                        message,
                        now);
     }
+    if (message.is_of_trial) {
+        return now.is_of_trial;
+    }
     if (message.kind == MessageKind::control) {
         // Rank 0 sends its decision after the last report, the others wait for
         // it after theirs.
-        return now.kind == MessageKind::control && sender.rank != 0;
+        return now.kind == MessageKind::control && !now.is_of_trial &&
+               sender.rank != 0;
     }
     return !is_of_pipeline(now);
 }

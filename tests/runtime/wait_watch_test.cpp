@@ -164,6 +164,10 @@ TEST(WaitWatch, knows_that_shared_gradients_and_reports_come_last) {
     EXPECT_EQ(cause(gradients, decision), 0);
     EXPECT_EQ(cause(report, forward(3, 1)), 2);
     EXPECT_EQ(cause(report, decision), 0);
+    const Awaited trial{MessageKind::control, 0, 2, true};
+    EXPECT_EQ(cause(trial, trial), 0);
+    EXPECT_EQ(cause(trial, forward(3, 1)), 2);
+    EXPECT_EQ(cause(report, {MessageKind::control, 0, 1, true}), 2);
 }
 
 }  // namespace

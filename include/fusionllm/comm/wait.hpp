@@ -16,6 +16,7 @@ struct Awaited {
     MessageKind kind = MessageKind::control;
     std::uint32_t micro_batch = 0;  //!< of activations and gradients
     int from_rank = 0;
+    bool is_of_trial = false;  //!< of the link, between steps; kind control
 
     friend bool operator==(const Awaited&, const Awaited&) = default;
 };

@@ -46,7 +46,8 @@ void add_bases(RankTraffic& planned,
     }
 }
 
-//! "F7 from stage 2", "the report of rank 3"
+//! "F7 from stage 2", "the report of rank 3", "the trial of the link by stage
+//! 1"
 std::string describe_message(const Awaited& awaited, const std::string& from) {
     switch (awaited.kind) {
         case MessageKind::activation:
@@ -56,6 +57,9 @@ std::string describe_message(const Awaited& awaited, const std::string& from) {
         case MessageKind::parameter_gradient:
             return fmt::format("gradients of shared parameters from {}", from);
         case MessageKind::control:
+            if (awaited.is_of_trial) {
+                return fmt::format("the trial of the link by {}", from);
+            }
             return awaited.from_rank == root
                        ? "the decision of rank 0"
                        : fmt::format("the report of {}", from);
