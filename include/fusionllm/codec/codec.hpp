@@ -22,8 +22,8 @@ struct CodecKey {
     };
     Use use = Use::training;
     std::uint32_t micro_batch = 0;  //!< forward leaves its mask for backward
-    //! Of stochastic rounding, at both ends: made from (run seed, step, micro-batch, cut,
-    //! value, direction).
+    //! Of stochastic rounding, at both ends: made from (run seed, step,
+    //! micro-batch, cut, value, direction).
     std::uint64_t random = 0;
     //! Ask a subspace for a new basis with this message; it makes one anyway
     //! when it has none.

@@ -12,11 +12,11 @@ namespace fusionllm {
 /*!
  * Relative L2 error, ||x - decoded|| / ||x||, that a codec typically makes:
  * what is assumed until it was measured. The quantisers' figures are those of
- * normal numbers (tests/codec/value_block_test.cpp); those of top-k and subspace are
- * round ones of ours that order codecs as a study of a small GPT did (which
- * ranked them by the loss of the trained model, not by this error): at equal
- * bytes quantisers are best while they shrink enough, then top-k up to a byte
- * ratio of 16, a subspace from 32 on.
+ * normal numbers (tests/codec/value_block_test.cpp); those of top-k and
+ * subspace are round ones of ours that order codecs as a study of a small GPT
+ * did (which ranked them by the loss of the trained model, not by this error):
+ * at equal bytes quantisers are best while they shrink enough, then top-k up to
+ * a byte ratio of 16, a subspace from 32 on.
  *
  *     fp32 0   bf16 0.002   fp16 0.0002
  *     int8 0.0065   int4 0.118   int3 0.214, int3s 0.275
