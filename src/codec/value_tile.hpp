@@ -67,26 +67,23 @@ FUSIONLLM_INLINE void round_tile(const float* values,
         static_cast<float>(1 << (has_zero ? fraction_bits : fraction_bits - 1));
     constexpr std::int32_t offset = has_zero ? 0 : fixed_half;
     const float factor = inverse * one;  // exact
-    // Numbers beyond the levels become the last ones.
     constexpr float last = one * largest_level<bits>;
     for (int i = 0; i < tile; ++i) {
-        if constexpr (rounding == Rounding::stochastic) {
-            const auto fixed =
-                static_cast<std::int32_t>(values[i] * factor) - offset;
-            integers[i] =
-                static_cast<std::uint8_t>((fixed + dither[i]) >> fraction_bits);
-            continue;
-        }
         float number = values[i] * factor;
-        if constexpr (bits <= most_bits_tried) {
+        if constexpr (rounding == Rounding::nearest &&
+                      bits <= most_bits_tried) {
+            // Beyond the levels: the last ones.
             number = number < last ? number : last;
             number = number > -last ? number : -last;
         }
-        const auto fixed = static_cast<std::int32_t>(number) - offset;
-        // One less below zero: halves away from it.
-        const std::int32_t half = fixed_half + (has_zero ? fixed >> 31 : 0);
-        integers[i] =
-            static_cast<std::uint8_t>((fixed + half) >> fraction_bits);
+        auto fixed = static_cast<std::int32_t>(number) - offset;
+        if constexpr (rounding == Rounding::stochastic) {
+            fixed += dither[i];
+        } else {
+            // One less below zero: halves away from it.
+            fixed += fixed_half + (has_zero ? fixed >> 31 : 0);
+        }
+        integers[i] = static_cast<std::uint8_t>(fixed >> fraction_bits);
     }
 }
 

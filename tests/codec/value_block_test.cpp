@@ -151,8 +151,8 @@ int reference_integer(Reference format,
 double reference_reach(Reference format,
                        std::span<const float> values,
                        float largest) {
-    const std::map<int, std::vector<int>> steps = {
-        {4, {18, 16, 14}}, {3, {42, 34, 29, 24}}, {2, {42, 28, 22, 17}}};
+    const std::map<int, std::vector<int>> steps = {{3, {42, 34, 29, 24}},
+                                                   {2, {42, 28, 22, 17}}};
     if (format.bits > 3 || largest < 0x1p-90f) {
         return 1;
     }
