@@ -93,9 +93,9 @@ std::vector<CodecChoice> probed_codecs(const CompressionOptions& options) {
                              "int4/int3s",
                              "top_k_row(10,int4/int4s)",
                              "top_k_row(40,int4/int4s)",
-                             "subspace(2,graded)",
-                             "subspace(4,graded)",
-                             "subspace(16,graded)"}) {
+                             "subspace(2,graded5)",
+                             "subspace(4,graded5)",
+                             "subspace(16,graded5)"}) {
         codecs.push_back(parse_codec_choice(text, 1));
     }
     return codecs;

@@ -6,8 +6,6 @@
 #include <limits>
 #include <queue>
 
-#include "fusionllm/wire/codec_spec.hpp"
-
 namespace fusionllm {
 namespace {
 
@@ -22,6 +20,8 @@ constexpr std::array grades{Grade{0, 1.0},
                             Grade{2, 0.119},
                             Grade{3, 0.0456},
                             Grade{4, 0.0138},
+                            Grade{5, 0.0030},
+                            Grade{6, 0.00071},
                             Grade{8, 0.000042}};
 
 std::size_t bytes_of(std::size_t grade, std::uint64_t rows) {
@@ -41,7 +41,8 @@ struct Step {
 
 }  // namespace
 
-std::vector<std::uint8_t> grade_bits(std::span<const double> squares,
+std::vector<std::uint8_t> grade_bits(ValueFormat graded,
+                                     std::span<const double> squares,
                                      std::uint64_t rows) {
     std::vector<std::size_t> grade(squares.size(), 0);
     std::priority_queue<Step> steps;
@@ -64,10 +65,10 @@ std::vector<std::uint8_t> grade_bits(std::span<const double> squares,
         push(j);
     }
     if (steps.empty()) {
-        return std::vector<std::uint8_t>(squares.size(), 4);
+        return std::vector<std::uint8_t>(
+            squares.size(), static_cast<std::uint8_t>(value_bits(graded)));
     }
-    std::size_t left =
-        squares.size() * value_block_bytes(ValueFormat::graded, rows);
+    std::size_t left = squares.size() * value_block_bytes(graded, rows);
     while (!steps.empty()) {
         const std::size_t j = steps.top().vector;
         steps.pop();

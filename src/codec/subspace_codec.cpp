@@ -10,9 +10,10 @@
 #include "fusionllm/codec/value_block.hpp"
 #include "fusionllm/util/random.hpp"
 
+#include "coefficients.hpp"
 #include "execution.hpp"
 #include "product_kernel.hpp"
-#include "row_exponents.hpp"
+#include "row_scales.hpp"
 #include "subspace_basis.hpp"
 #include "top_k_move.hpp"
 #include "value_bits.hpp"
@@ -43,7 +44,7 @@ public:
                       kept_ * detail::whole_panels<float>(shape.columns)),
           coefficients_("FusionLLM::Subspace::coefficients",
                         kept_ * shape.rows),
-          exponents_("FusionLLM::Subspace::exponents", shape.rows) {}
+          row_scales_(execution, shape.rows, kept_) {}
 
     CodecSpec spec(Direction direction, const CodecKey& key) const override {
         const bool is_training = key.use == CodecKey::Use::training;
@@ -68,7 +69,7 @@ public:
                 chosen.values, chosen.rounding, 0, numbers, payload, space_);
         }
         if (chosen.carries_basis) {
-            make_basis(numbers);
+            make_basis(numbers, payload.subspan(head_bytes_));
             encode_values(ValueFormat::f16,
                           Rounding::nearest,
                           0,
@@ -80,8 +81,7 @@ public:
         expect_basis();
         find_coefficients(numbers);
         if (has_scales(chosen.values)) {
-            divide_rows();
-            payload = write_exponents(payload);
+            payload = row_scales_.divide(chosen, coefficients_.data(), payload);
         }
         for (std::uint64_t j = 0; j < kept_; ++j) {
             if (const auto format = format_of(chosen, j)) {
@@ -116,7 +116,7 @@ public:
         }
         expect_basis();
         if (has_scales(spec.values)) {
-            payload = read_exponents(payload);
+            payload = row_scales_.read(spec, payload);
         }
         for (std::uint64_t j = 0; j < kept_; ++j) {
             const auto format = format_of(spec, j);
@@ -135,7 +135,7 @@ public:
             payload = payload.subspan(bytes);
         }
         if (has_scales(spec.values)) {
-            multiply_rows();
+            row_scales_.multiply(coefficients_.data());
         }
         find_numbers(numbers);
     }
@@ -197,11 +197,6 @@ private:
     using Memory = typename Execution::memory_space;
     template <class Number>
     using View = Kokkos::View<Number*, Memory>;
-    using Policy =
-        Kokkos::RangePolicy<Execution, Kokkos::IndexType<std::uint64_t>>;
-
-    static constexpr int at_once = detail::rows_at_once<Execution>;
-
     Execution execution_;
     CodecPair specs_;
     MatrixShape shape_;
@@ -215,7 +210,7 @@ private:
     View<float> to_coefficients_;     // (columns, kept), in panels
     View<float> to_numbers_;          // (kept, columns), in panels
     View<float> coefficients_;        // (kept, rows)
-    View<unsigned char> exponents_;   // (rows): 128 + the exponent
+    detail::RowScales<Execution> row_scales_;
 
     TensorType basis_type() const {
         return {DType::f32,
@@ -224,7 +219,7 @@ private:
     }
 
     bool is_graded() const {
-        return specs_.forward.values == ValueFormat::graded;
+        return fusionllm::is_graded(specs_.forward.values);
     }
 
     //! How vector j is sent, or none if it is not.
@@ -237,8 +232,8 @@ private:
         if (bits == 0) {
             return std::nullopt;
         }
-        return spec.values == ValueFormat::graded ? graded_format(bits)
-                                                  : spec.values;
+        return fusionllm::is_graded(spec.values) ? graded_format(bits)
+                                                 : spec.values;
     }
 
     std::span<float> coefficients_of(std::uint64_t j) {
@@ -246,53 +241,17 @@ private:
             .subspan(j * shape_.rows, shape_.rows);
     }
 
-    std::span<std::byte> write_exponents(std::span<std::byte> payload) {
-        const std::size_t bytes =
-            row_exponent_bytes(ValueFormat::int4, shape_.rows);
-        const detail::BytesThere<unsigned char, Memory> view(
-            reinterpret_cast<unsigned char*>(payload.data()), shape_.rows);
-        Kokkos::deep_copy(execution_, view, exponents_);
-        detail::fill_with_zeros(execution_,
-                                payload.first(bytes).subspan(shape_.rows));
-        return payload.subspan(bytes);
-    }
-
-    std::span<const std::byte> read_exponents(
-        std::span<const std::byte> payload) {
-        const detail::BytesThere<const unsigned char, Memory> view(
-            reinterpret_cast<const unsigned char*>(payload.data()),
-            shape_.rows);
-        Kokkos::deep_copy(execution_, exponents_, view);
-        return payload.subspan(
-            row_exponent_bytes(ValueFormat::int4, shape_.rows));
-    }
-
-    void divide_rows() {
-        Kokkos::parallel_for(
-            "FusionLLM::Subspace::divide_rows",
-            Policy(execution_, 0, (shape_.rows + at_once - 1) / at_once),
-            detail::DivideRows<at_once>{
-                coefficients_.data(), exponents_.data(), shape_.rows, kept_});
-        execution_.fence();
-    }
-
-    void multiply_rows() {
-        Kokkos::parallel_for(
-            "FusionLLM::Subspace::multiply_rows",
-            Policy(execution_, 0, (shape_.rows + at_once - 1) / at_once),
-            detail::MultiplyRows<at_once>{
-                coefficients_.data(), exponents_.data(), shape_.rows, kept_});
-        execution_.fence();
-    }
-
     //! Half a sentence; "" if there is none.
     std::string find_problem(const BasisBits& basis) const {
-        return is_graded()
-                   ? find_bits_problem(read_bits(basis, kept_), shape_.rows)
-                   : "";
+        return is_graded() ? find_bits_problem(specs_.forward.values,
+                                               read_bits(basis, kept_),
+                                               shape_.rows)
+                           : "";
     }
 
-    void make_basis(std::span<const float> numbers) {
+    //! `scratch` is as large as a payload without a basis.
+    void make_basis(std::span<const float> numbers,
+                    std::span<std::byte> scratch) {
         BasisBits previous = basis_;
         previous.resize(basis_.empty() ? 0 : shape_.columns * kept_);
         BasisBits basis = find_basis(
@@ -309,8 +268,9 @@ private:
         basis.resize(basis_rows_ * kept_);
         set_basis(basis);
         find_coefficients(numbers);
-        divide_rows();
+        row_scales_.divide(specs_.forward, coefficients_.data(), scratch);
         const std::vector<std::uint8_t> bits = grade_bits(
+            specs_.forward.values,
             detail::sum_squares(execution_, coefficients_, shape_.rows, kept_),
             shape_.rows);
         for (std::uint64_t j = 0; j < kept_; ++j) {

@@ -16,10 +16,9 @@ namespace fusionllm {
  *               the key derived from that of the message and its number
  *     backward  C
  *
- * Where values have scales, each row of C is first divided by the power of two
- * that brings its largest number below 1, and a byte a row (128 + the exponent,
- * 0 for a row of zeros) goes before the blocks: the scales of a vector are
- * common to 128 rows, and gradients of tokens differ by orders of magnitude. A
+ * Where values have scales, rows of C are first divided by scales of their own,
+ * which go before the blocks: those of a vector are common to 128 rows, and
+ * gradients of tokens differ by orders of magnitude (row_levels.hpp). A
  * vector without bits is sent in neither direction.
  *
  * The end before the fence makes the basis (`find_basis`) of the numbers it

@@ -81,30 +81,39 @@ FUSIONLLM_INLINE float float_of_f16(std::uint16_t half) {
     return float_of(size | (half & 0x8000u) << 16);
 }
 
+//! The lower half of each group of 2, 4 or 8 numbers of `bits` that lie next to
+//! each other, in groups of as many bytes.
+template <int bits, int numbers>
+inline constexpr std::uint64_t lower_half =
+    ((std::uint64_t{1} << numbers / 2 * bits) - 1) *
+    (numbers == 2   ? 0x0001000100010001u
+     : numbers == 4 ? 0x0000000100000001u
+                    : 1u);
+
 //! Eight bytes, of each the lowest `bits`, one next to the other.
 template <int bits>
 FUSIONLLM_INLINE std::uint64_t pack_eight(std::uint64_t bytes) {
-    constexpr std::uint64_t one = (std::uint64_t{1} << bits) - 1;
-    constexpr std::uint64_t two = (std::uint64_t{1} << 2 * bits) - 1;
-    constexpr std::uint64_t four = (std::uint64_t{1} << 4 * bits) - 1;
     constexpr int shift = 8 - bits;
-    std::uint64_t x = bytes & 0x0101010101010101u * one;
-    x = (x | x >> shift) & 0x0001000100010001u * two;
-    x = (x | x >> 2 * shift) & 0x0000000100000001u * four;
-    return (x & four) | (x >> 4 * shift & (four << 4 * bits));
+    constexpr std::uint64_t one = lower_half<bits, 2>;
+    constexpr std::uint64_t two = lower_half<bits, 4>;
+    constexpr std::uint64_t four = lower_half<bits, 8>;
+    std::uint64_t x = bytes;
+    x = (x & one) | (x >> shift & one << bits);
+    x = (x & two) | (x >> 2 * shift & two << 2 * bits);
+    return (x & four) | (x >> 4 * shift & four << 4 * bits);
 }
 
 //! The opposite; the upper bits of the bytes are zero.
 template <int bits>
 FUSIONLLM_INLINE std::uint64_t unpack_eight(std::uint64_t packed) {
-    constexpr std::uint64_t one = (std::uint64_t{1} << bits) - 1;
-    constexpr std::uint64_t two = (std::uint64_t{1} << 2 * bits) - 1;
-    constexpr std::uint64_t four = (std::uint64_t{1} << 4 * bits) - 1;
     constexpr int shift = 8 - bits;
+    constexpr std::uint64_t one = lower_half<bits, 2>;
+    constexpr std::uint64_t two = lower_half<bits, 4>;
+    constexpr std::uint64_t four = lower_half<bits, 8>;
     std::uint64_t x = packed;
-    x = (x & four) | (x << 4 * shift & (four << 32));
-    x = (x | x << 2 * shift) & 0x0001000100010001u * two;
-    return (x | x << shift) & 0x0101010101010101u * one;
+    x = (x & four) | (x << 4 * shift & four << 32);
+    x = (x & two) | (x << 2 * shift & two << 16);
+    return (x & one) | (x << shift & one << 8);
 }
 
 }  // namespace fusionllm::detail

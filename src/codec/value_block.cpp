@@ -326,6 +326,12 @@ void encode_values(ValueFormat format,
         case ValueFormat::int8:
             return encode_tiles<8>(
                 format, rounding, random_key, values, block, space);
+        case ValueFormat::int6:
+            return encode_tiles<6>(
+                format, rounding, random_key, values, block, space);
+        case ValueFormat::int5:
+            return encode_tiles<5>(
+                format, rounding, random_key, values, block, space);
         case ValueFormat::int4:
             return encode_tiles<4>(
                 format, rounding, random_key, values, block, space);
@@ -337,6 +343,8 @@ void encode_values(ValueFormat format,
                 format, rounding, random_key, values, block, space);
         case ValueFormat::native:
         case ValueFormat::graded:
+        case ValueFormat::graded6:
+        case ValueFormat::graded5:
             break;
     }
     throw ContractError("native and graded values are no block");
@@ -359,6 +367,12 @@ void decode_values(ValueFormat format,
         case ValueFormat::int8:
             return decode_tiles<8>(
                 format, rounding, random_key, block, values, space);
+        case ValueFormat::int6:
+            return decode_tiles<6>(
+                format, rounding, random_key, block, values, space);
+        case ValueFormat::int5:
+            return decode_tiles<5>(
+                format, rounding, random_key, block, values, space);
         case ValueFormat::int4:
             return decode_tiles<4>(
                 format, rounding, random_key, block, values, space);
@@ -370,6 +384,8 @@ void decode_values(ValueFormat format,
                 format, rounding, random_key, block, values, space);
         case ValueFormat::native:
         case ValueFormat::graded:
+        case ValueFormat::graded6:
+        case ValueFormat::graded5:
             break;
     }
     throw ContractError("native and graded values are no block");

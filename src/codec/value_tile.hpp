@@ -105,7 +105,7 @@ FUSIONLLM_INLINE void pack_tile(const std::uint8_t* integers,
                                 std::byte* packed) {
     if constexpr (bits == 8) {
         std::memcpy(packed, integers, tile);
-    } else if constexpr (bits == 3) {
+    } else if constexpr (bits != 4 && bits != 2) {
         std::uint64_t eights[tile / 8];
         std::memcpy(eights, integers, tile);
         for (std::uint64_t& eight : eights) {

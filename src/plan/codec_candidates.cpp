@@ -100,7 +100,8 @@ std::vector<CodecChoice> all_candidates(const CompressionOptions& options) {
     for (const char* text : {"top_k_row(1,int4/int4s)",
                              "top_k_row(1,int4/int8s)",
                              "subspace(1,graded/int4s)",
-                             "subspace(1,graded/int8s)"}) {
+                             "subspace(1,graded5/int3s)",
+                             "subspace(1,graded6/int4s)"}) {
         add_ratios(
             parse_codec_choice(text, 1), options, coarse_step, candidates);
     }

@@ -22,6 +22,10 @@ double number_error(const ValueChoice& values) {
             return 0.0002;
         case ValueFormat::int8:
             return 0.0065;
+        case ValueFormat::int6:
+            return 0.027;
+        case ValueFormat::int5:
+            return 0.055;
         case ValueFormat::int4:
             return 0.118;
         case ValueFormat::int3:
@@ -29,6 +33,8 @@ double number_error(const ValueChoice& values) {
         case ValueFormat::int2:
             return is_nearest ? 0.345 : 0.554;
         case ValueFormat::graded:  // in a subspace: see prior_error
+        case ValueFormat::graded6:
+        case ValueFormat::graded5:
             return 0;
     }
     throw ContractError("a format of values that has no error");
@@ -84,11 +90,11 @@ bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
                : has_scales(values(choice).format) ? CodecId::quantised
                                                    : CodecId::dense;
     };
-    const auto is_graded = [&](const CodecChoice& choice) {
-        return values(choice).format == ValueFormat::graded;
+    const auto has_grades = [&](const CodecChoice& choice) {
+        return is_graded(values(choice).format);
     };
     return kind(a) == kind(b) && a.selection == b.selection &&
-           is_graded(a) == is_graded(b);
+           has_grades(a) == has_grades(b);
 }
 
 }  // namespace
@@ -96,12 +102,14 @@ bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
 double prior_error(const CodecChoice& choice, Direction direction) {
     const double error = number_error(
         direction == Direction::forward ? choice.forward : choice.backward);
-    if (direction == Direction::forward &&
-        choice.forward.format == ValueFormat::graded) {
-        return std::min(1.0, 0.013 * std::pow(choice.element_ratio, 1.1));
+    if (direction == Direction::forward && is_graded(choice.forward.format)) {
+        // A bit more halves what rounding loses, and not what is left out.
+        const int more_bits = value_bits(choice.forward.format) - 4;
+        return std::min(1.0,
+                        0.013 * std::pow(choice.element_ratio, 1.1) *
+                            std::pow(0.8, more_bits));
     }
-    if (direction == Direction::backward &&
-        choice.forward.format == ValueFormat::graded) {
+    if (direction == Direction::backward && is_graded(choice.forward.format)) {
         // Of a basis of the activations: less than of one of the gradients, but
         // most of them lie in its span.
         const double left_out =

@@ -1,6 +1,7 @@
 #include "fusionllm/wire/codec_choice.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -14,11 +15,19 @@ namespace {
 
 constexpr std::string_view feedback_suffix = "+feedback";
 
-const std::vector<std::string>& value_names() {
-    static const std::vector<std::string> names = {
-        "fp32", "bf16", "fp16", "int8", "int4", "int3", "int2", "graded"};
-    return names;
-}
+//! Those that a text can name, as people list them.
+constexpr std::array named_formats{ValueFormat::f32,
+                                   ValueFormat::bf16,
+                                   ValueFormat::f16,
+                                   ValueFormat::int8,
+                                   ValueFormat::int6,
+                                   ValueFormat::int5,
+                                   ValueFormat::int4,
+                                   ValueFormat::int3,
+                                   ValueFormat::int2,
+                                   ValueFormat::graded,
+                                   ValueFormat::graded6,
+                                   ValueFormat::graded5};
 
 const std::vector<std::string>& kind_names() {
     static const std::vector<std::string> names = {
@@ -27,7 +36,10 @@ const std::vector<std::string>& kind_names() {
 }
 
 [[noreturn]] void refuse(std::string_view text, const std::string& word) {
-    std::vector<std::string> known = value_names();
+    std::vector<std::string> known;
+    for (const ValueFormat format : named_formats) {
+        known.push_back(to_text(format));
+    }
     known.insert(known.end(), kind_names().begin(), kind_names().end());
     throw InputError(
         fmt::format("there is no codec '{}' (known: {}; e.g. int4/int3s, "
@@ -44,14 +56,14 @@ ValueChoice parse_values(std::string_view whole, std::string_view text) {
         choice.rounding = Rounding::stochastic;
         name.pop_back();
     }
-    const auto& names = value_names();
-    const auto found = std::ranges::find(names, name);
-    if (found == names.end()) {
+    const auto found =
+        std::ranges::find(named_formats, name, [](ValueFormat format) {
+            return to_text(format);
+        });
+    if (found == named_formats.end()) {
         refuse(whole, name);
     }
-    choice.format = static_cast<ValueFormat>(
-        static_cast<std::uint8_t>(ValueFormat::f32) +
-        static_cast<std::uint8_t>(found - names.begin()));
+    choice.format = *found;
     FUSIONLLM_VALIDATE(
         choice.rounding == Rounding::nearest || has_scales(choice.format),
         "codec '{}': {} cannot be rounded stochastically; leave the 's' out",
@@ -60,25 +72,37 @@ ValueChoice parse_values(std::string_view whole, std::string_view text) {
     return choice;
 }
 
+//! Of gradients beside graded numbers: 8 bits together, but for those of four.
+ValueFormat gradients_of(ValueFormat graded) {
+    switch (value_bits(graded)) {
+        case 6:
+            return ValueFormat::int2;
+        case 5:
+            return ValueFormat::int3;
+        default:
+            return ValueFormat::int4;
+    }
+}
+
 //! "int4/int3s"
 void parse_both(std::string_view whole,
                 std::string_view text,
                 CodecChoice& choice) {
     const std::size_t slash = text.find('/');
     choice.forward = parse_values(whole, text.substr(0, slash));
-    const bool is_graded = choice.forward.format == ValueFormat::graded;
-    FUSIONLLM_VALIDATE(!is_graded || choice.id == CodecId::subspace,
+    const ValueFormat forward = choice.forward.format;
+    FUSIONLLM_VALIDATE(!is_graded(forward) || choice.id == CodecId::subspace,
                        "codec '{}': graded numbers are those of a subspace; "
                        "write subspace(RATIO,graded)",
                        whole);
     if (slash != std::string_view::npos) {
         choice.backward = parse_values(whole, text.substr(slash + 1));
-    } else if (is_graded) {
-        choice.backward = {ValueFormat::int4, Rounding::stochastic};
+    } else if (is_graded(forward)) {
+        choice.backward = {gradients_of(forward), Rounding::stochastic};
     } else {
         choice.backward = choice.forward;
     }
-    FUSIONLLM_VALIDATE(choice.backward.format != ValueFormat::graded,
+    FUSIONLLM_VALIDATE(!is_graded(choice.backward.format),
                        "codec '{}': gradients cannot be graded, for the bits "
                        "follow the activations; write graded/int4s",
                        whole);
@@ -215,6 +239,7 @@ CodecPair resolve(const CodecChoice& choice, const MatrixShape& shape) {
     pair.backward = pair.forward;
     pair.backward.values = choice.backward.format;
     pair.backward.rounding = choice.backward.rounding;
+    pair.backward.rows_differ = choice.id == CodecId::subspace;
     if (choice.id == CodecId::top_k) {
         pair.backward.id = CodecId::masked;
     }

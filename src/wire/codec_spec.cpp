@@ -22,7 +22,7 @@ constexpr std::uint64_t bytes_of_bits(std::uint64_t bits) {
 
 bool is_known(const CodecSpec& spec) {
     return spec.id <= CodecId::paper_top_k &&
-           spec.values <= ValueFormat::graded &&
+           spec.values <= ValueFormat::graded5 &&
            spec.rounding <= Rounding::stochastic &&
            spec.selection <= Selection::row;
 }
@@ -87,15 +87,17 @@ std::string find_spec_problem(const CodecSpec& spec, const MatrixShape& shape) {
     if (spec.carries_basis && spec.id != CodecId::subspace) {
         return "it carries a basis, but its codec has none";
     }
+    if (spec.rows_differ && spec.id != CodecId::subspace) {
+        return "its rows have scales, but its codec has none of rows";
+    }
     if (spec.selection == Selection::row && !is_masked) {
         return "it selects from rows, but its codec does not select";
     }
     if (spec.rounding == Rounding::stochastic && !has_scales(spec.values)) {
         return "it rounds stochastically, but not to integers";
     }
-    bool fits =
-        spec.values != ValueFormat::native &&
-        (spec.values != ValueFormat::graded || spec.id == CodecId::subspace);
+    bool fits = spec.values != ValueFormat::native &&
+                (!is_graded(spec.values) || spec.id == CodecId::subspace);
     if (spec.id == CodecId::dense) {
         fits = !has_scales(spec.values);
     } else if (spec.id == CodecId::quantised) {
@@ -122,6 +124,12 @@ int value_bits(ValueFormat format) {
         case ValueFormat::int4:
         case ValueFormat::graded:
             return 4;
+        case ValueFormat::int6:
+        case ValueFormat::graded6:
+            return 6;
+        case ValueFormat::int5:
+        case ValueFormat::graded5:
+            return 5;
         case ValueFormat::int3:
             return 3;
         case ValueFormat::int2:
@@ -132,6 +140,11 @@ int value_bits(ValueFormat format) {
 
 bool has_scales(ValueFormat format) {
     return format >= ValueFormat::int8;
+}
+
+bool is_graded(ValueFormat format) {
+    return format == ValueFormat::graded || format == ValueFormat::graded6 ||
+           format == ValueFormat::graded5;
 }
 
 std::size_t scale_bytes(ValueFormat format, std::uint64_t num_values) {
@@ -147,14 +160,21 @@ std::size_t value_block_bytes(ValueFormat format, std::uint64_t num_values) {
                          static_cast<std::uint64_t>(value_bits(format)));
 }
 
-std::size_t row_exponent_bytes(ValueFormat format, std::uint64_t rows) {
-    return has_scales(format) ? whole_words(rows) : 0;
+std::size_t row_level_bytes(const CodecSpec& spec, std::uint64_t rows) {
+    if (!has_scales(spec.values)) {
+        return 0;
+    }
+    return whole_words(2 + (rows * (spec.rows_differ ? 8 : 4) + 7) / 8);
 }
 
 ValueFormat graded_format(std::uint8_t bits) {
     switch (bits) {
         case 8:
             return ValueFormat::int8;
+        case 6:
+            return ValueFormat::int6;
+        case 5:
+            return ValueFormat::int5;
         case 4:
             return ValueFormat::int4;
         case 3:
@@ -174,17 +194,17 @@ std::size_t graded_bytes(std::span<const std::uint8_t> bits,
     return bytes;
 }
 
-std::string find_bits_problem(std::span<const std::uint8_t> bits,
+std::string find_bits_problem(ValueFormat graded,
+                              std::span<const std::uint8_t> bits,
                               std::uint64_t rows) {
     for (std::size_t j = 0; j < bits.size(); ++j) {
         const std::uint8_t b = bits[j];
-        if (b != 0 && b != 2 && b != 3 && b != 4 && b != 8) {
+        if (b == 1 || b == 7 || b > 8) {
             return fmt::format("vector {} has {} bits", j, b);
         }
     }
     const std::size_t bytes = graded_bytes(bits, rows);
-    const std::size_t most =
-        bits.size() * value_block_bytes(ValueFormat::graded, rows);
+    const std::size_t most = bits.size() * value_block_bytes(graded, rows);
     return bytes <= most ? ""
                          : fmt::format(
                                "its vectors take {} bytes, more than "
@@ -194,7 +214,7 @@ std::string find_bits_problem(std::span<const std::uint8_t> bits,
 }
 
 std::uint64_t basis_rows(const CodecSpec& spec, const MatrixShape& shape) {
-    return shape.columns + (spec.values == ValueFormat::graded ? 1 : 0);
+    return shape.columns + (is_graded(spec.values) ? 1 : 0);
 }
 
 IndexLayout index_layout(std::uint64_t num_elements, std::uint64_t num_kept) {
@@ -233,7 +253,7 @@ std::size_t payload_bytes(const CodecSpec& spec, const MatrixShape& shape) {
                     ? value_block_bytes(ValueFormat::f16,
                                         basis_rows(spec, shape) * spec.kept)
                     : 0;
-            return basis + row_exponent_bytes(spec.values, shape.rows) +
+            return basis + row_level_bytes(spec, shape.rows) +
                    spec.kept * value_block_bytes(spec.values, shape.rows);
         }
         case CodecId::paper_top_k:
@@ -262,6 +282,14 @@ std::string to_text(ValueFormat format) {
             return "int2";
         case ValueFormat::graded:
             return "graded";
+        case ValueFormat::int6:
+            return "int6";
+        case ValueFormat::int5:
+            return "int5";
+        case ValueFormat::graded6:
+            return "graded6";
+        case ValueFormat::graded5:
+            return "graded5";
     }
     return fmt::format("format {}", static_cast<int>(format));
 }

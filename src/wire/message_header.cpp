@@ -15,6 +15,7 @@ using HeaderBytes = std::array<std::byte, header_bytes>;
 constexpr std::array<char, 4> magic{'F', 'L', 'L', 'M'};
 constexpr std::uint16_t no_tensor_flag = 1;
 constexpr std::uint16_t basis_flag = 2;
+constexpr std::uint16_t rows_differ_flag = 4;
 
 //! The number of an enumerator as it is written.
 template <class E>
@@ -131,7 +132,7 @@ void check_codes(std::span<const std::byte> message) {
     check(at_kind, num_message_kinds - 1, "kind");
     check(at_codec, code(CodecId::paper_top_k), "codec");
     check(at_dtype, code(DType::boolean), "dtype");
-    check(at_values, code(ValueFormat::graded), "value format");
+    check(at_values, code(ValueFormat::graded5), "value format");
     check(at_rounding, code(Rounding::stochastic), "rounding");
     check(at_selection, code(Selection::row), "selection");
     if (get<std::uint8_t>(message, at_num_dims) > max_message_dims) {
@@ -140,7 +141,7 @@ void check_codes(std::span<const std::byte> message) {
                            max_message_dims));
     }
     if ((get<std::uint16_t>(message, at_flags) &
-         ~(no_tensor_flag | basis_flag)) != 0) {
+         ~(no_tensor_flag | basis_flag | rows_differ_flag)) != 0) {
         refuse("it has unknown flags");
     }
     const auto num_dims = get<std::uint8_t>(message, at_num_dims);
@@ -240,7 +241,8 @@ HeaderBytes encode_header(const MessageHeader& header) {
         at_flags,
         static_cast<std::uint16_t>(
             (header.has_tensor ? 0 : no_tensor_flag) |
-            (header.codec.carries_basis ? basis_flag : 0)));
+            (header.codec.carries_basis ? basis_flag : 0) |
+            (header.codec.rows_differ ? rows_differ_flag : 0)));
     put(bytes, at_micro_batch, header.micro_batch);
     put(bytes, at_step, header.step);
     put(bytes, at_value, header.value);
@@ -268,6 +270,7 @@ MessageHeader decode_header(std::span<const std::byte> message) {
         Selection{get<std::uint8_t>(message, at_selection)};
     header.codec.kept = get<std::uint64_t>(message, at_kept);
     header.codec.carries_basis = (flags & basis_flag) != 0;
+    header.codec.rows_differ = (flags & rows_differ_flag) != 0;
     header.has_tensor = (flags & no_tensor_flag) == 0;
     header.step = get<std::uint64_t>(message, at_step);
     header.micro_batch = get<std::uint32_t>(message, at_micro_batch);

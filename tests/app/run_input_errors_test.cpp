@@ -210,10 +210,10 @@ TEST(RunInputErrors, say_which_keys_do_not_go_together) {
                      "warmup_steps = 6\ndecay_steps = 6",
          "inputs/x.toml:5: decay_steps = 6 in [train] must be more than "
          "warmup_steps = 6: the cosine ends at that step"},
-        {synthetic + "[compression]\nrule = 'uniform'\ncodec = 'int5'",
-         "inputs/x.toml:4: 'codec' in [compression]: there is no codec 'int5' "
-         "(known: fp32, bf16, fp16, int8, int4, int3, int2, graded, top_k, "
-         "top_k_row, "
+        {synthetic + "[compression]\nrule = 'uniform'\ncodec = 'int7'",
+         "inputs/x.toml:4: 'codec' in [compression]: there is no codec 'int7' "
+         "(known: fp32, bf16, fp16, int8, int6, int5, int4, int3, int2, "
+         "graded, graded6, graded5, top_k, top_k_row, "
          "subspace, paper; e.g. int4/int3s, top_k(100,int4), "
          "subspace(16,int4)); did you mean 'int8'?"},
         {synthetic + "[compression]\nrule = 'paper'\ncodec = 'int4'",

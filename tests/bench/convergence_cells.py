@@ -75,16 +75,16 @@ def dense_for(cell):
 
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
-# Fewer bits for smaller components. 8x and 16x whatever the width, 32x and 100x
-# of 128 columns, 106x of 256.
-GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.25,graded)"
-GRADED_32, GRADED_100 = "subspace(4.5,graded)", "subspace(18.3,graded)"
-GRADED_105 = "subspace(16,graded)"
-# For rows of the study that no other one is for: 63x, and its own codec at 101x.
-STUDYS = ("subspace(10,graded)", "subspace(16,int4)")
-# Of 64 columns, of which a few bytes a row are more: 7.7x, 15x, 27x, 71x.
-NARROW = ("subspace(1.03,graded)", "subspace(2.06,graded)",
-          "subspace(4.12,graded)", "subspace(12.9,graded)")
+# More bits for larger components: 8x, 16x and 32x, and 66x and 105x of 128
+# columns, 101x of 256.
+GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.2,graded)"
+GRADED_32 = "subspace(4.5,graded5)"
+GRADED_66, GRADED_105 = "subspace(10,graded5)", "subspace(16,graded5)"
+WIDE_100 = "subspace(14.2,graded5)"
+# Of 64 columns, for which a byte a row is more: 69x.
+NARROW = "subspace(10.7,graded5)"
+# The study's own codec at 101x.
+STUDYS_101 = "subspace(16,int4)"
 # What errors of one direction alone cost (docs/decisions/what-errors-cost.md).
 PRICES = ("fp32/int4s", "fp32/int3s", "fp32/int2s", "int4/fp32", "int3/fp32",
           "int2/fp32")
@@ -102,8 +102,8 @@ def cells():
             name, label, fences, seed)
 
     hops, wide, text, short = map(task, ("k_hop", "wide", "text", "short"))
-    graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_100)
-    narrow = (*NARROW, GRADED_8, GRADED_16)
+    graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_105)
+    narrow = (GRADED_8, GRADED_16, GRADED_32, NARROW)
     return list(dict.fromkeys([
         hops("dense", "none"), control("k_hop", 2, "embedding"),
         hops("int8"), *[hops(label) for label in narrow],
@@ -112,11 +112,10 @@ def cells():
         control("deep", DEEP_BLOCKS - 2, "embedding"),
         *[planned("adaptive", testbed) for testbed in TESTBEDS],
         wide("dense", "none"), control("wide", 2, "embedding"),
-        *[wide(label) for label in (GRADED_105, GRADED_16, NARROW[1],
-                                    "subspace(21.3,graded)")],
-        *[wide(label, "one") for label in (GRADED_105, GRADED_16)],
+        *[wide(label) for label in (WIDE_100, GRADED_16)],
+        *[wide(label, "one") for label in (WIDE_100, GRADED_16)],
         *[wide(label, "none" if label == "dense" else "all", seed)
-          for seed in (2, 3) for label in ("dense", GRADED_105, GRADED_16)],
+          for seed in (2, 3) for label in ("dense", WIDE_100, GRADED_16)],
         *[hops(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", "int8", *narrow)],
         *[hops(label, "one") for label in narrow],
@@ -137,12 +136,12 @@ def cells():
         text("dense", "none"), control("text", 2, "embedding"),
         *[text(label) for label in graded],
         *[text(label, "rule") for label in RULES],
-        *[text(label, "one") for label in (GRADED_16, GRADED_100)],
+        *[text(label, "one") for label in (GRADED_16, GRADED_105)],
         control("text", 2, "zeros"), text("int8"), text("int4/int4s"),
         text("paper(48)"), text(TOP_100),
         short("dense", "none"), control("short", 2, "embedding"),
-        *[short(label) for label in ("int8", *graded, GRADED_105, "int4",
-                                     TOP_16, TOP_100, *STUDYS)],
+        *[short(label) for label in ("int8", *graded, GRADED_66, "int4",
+                                     TOP_16, TOP_100, STUDYS_101)],
         *[short(TOP_100, fences) for fences in ("one", "first", "last")],
         *[text(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", *graded)],

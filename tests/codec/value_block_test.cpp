@@ -31,11 +31,17 @@ constexpr ValueFormat all_formats[] = {ValueFormat::f32,
                                        ValueFormat::bf16,
                                        ValueFormat::f16,
                                        ValueFormat::int8,
+                                       ValueFormat::int6,
+                                       ValueFormat::int5,
                                        ValueFormat::int4,
                                        ValueFormat::int3,
                                        ValueFormat::int2};
-constexpr ValueFormat integer_formats[] = {
-    ValueFormat::int8, ValueFormat::int4, ValueFormat::int3, ValueFormat::int2};
+constexpr ValueFormat integer_formats[] = {ValueFormat::int8,
+                                           ValueFormat::int6,
+                                           ValueFormat::int5,
+                                           ValueFormat::int4,
+                                           ValueFormat::int3,
+                                           ValueFormat::int2};
 constexpr Rounding both[] = {Rounding::nearest, Rounding::stochastic};
 constexpr std::size_t odd_sizes[] = {
     0, 1, 2, 7, 8, 9, 127, 128, 129, 255, 1000, 4097};
@@ -386,6 +392,8 @@ TEST(ValueBlock, rounds_normal_numbers_nearly_as_well_as_levels_can) {
                 << to_text(format);
         };
     expect_errors(ValueFormat::int8, 0.0000422, 0.0000422);
+    expect_errors(ValueFormat::int6, 0.00071, 0.00071);
+    expect_errors(ValueFormat::int5, 0.0030, 0.0030);
     expect_errors(ValueFormat::int4, 0.0139, 0.0139);
     expect_errors(ValueFormat::int3, 0.0456, 0.0755);
     expect_errors(ValueFormat::int2, 0.119, 0.307);

@@ -143,6 +143,8 @@ std::vector<Subject> make_subjects(Dice& dice) {
                                "fp16",
                                "int8",
                                "int4/int3s",
+                               "int6",
+                               "int5",
                                "int3",
                                "int2",
                                "int4+feedback",
@@ -154,7 +156,8 @@ std::vector<Subject> make_subjects(Dice& dice) {
                                "top_k(8,int4)+feedback",
                                "paper(7)",
                                "subspace(16,int4)",
-                               "subspace(3,graded)"}) {
+                               "subspace(3,graded)",
+                               "subspace(3,graded6/int3s)"}) {
         for (const auto& sizes : {std::vector<std::int64_t>{8, 65},
                                   std::vector<std::int64_t>{3, 5, 7, 11},
                                   std::vector<std::int64_t>{2, 1, 128},

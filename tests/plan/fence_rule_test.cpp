@@ -151,7 +151,7 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
     EXPECT_EQ(texts[2], "int8/int8s");
     EXPECT_EQ(texts[3], "subspace(1.19,graded/int4s)");
     EXPECT_EQ(texts[4], "subspace(2,graded/int4s)");
-    EXPECT_EQ(texts[5], "subspace(9.51,graded/int4s)");
+    EXPECT_EQ(texts[5], "subspace(11.3,graded/int4s)");
 }
 
 TEST(FenceRuleTest, adaptive_follows_the_errors_that_were_measured) {
@@ -182,7 +182,7 @@ TEST(FenceRuleTest, adaptive_compresses_the_slow_direction) {
 
     EXPECT_EQ(texts[0], "int8/fp32");
     // Gradients in three bits would cost more than both directions in this.
-    EXPECT_EQ(texts[1], "subspace(1.68,graded/int4s)");
+    EXPECT_EQ(texts[1], "subspace(1.68,graded6/int4s)");
 }
 
 TEST(FenceRuleTest, adaptive_compresses_by_the_codec_it_is_given) {
@@ -291,9 +291,9 @@ TEST(FenceRuleTest, links_that_share_a_line_share_its_bandwidth) {
               (Texts{"int8/int8s", "int8/int8s", "int8/int8s"}));
     // In sweeps 1 s for two messages of 3 s forward, or one; 2 s backward.
     EXPECT_EQ(codecs(step, rule("adaptive"), sweeps),
-              (Texts{"subspace(1,graded/int8s)",
+              (Texts{"subspace(1,graded/int4s)",
                      "int8/bf16",
-                     "subspace(1,graded/int8s)"}));
+                     "subspace(1,graded/int4s)"}));
 }
 
 TEST(FenceRuleTest, encoding_counts_for_the_stages) {

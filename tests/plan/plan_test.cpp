@@ -318,7 +318,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadLine{"graph ee", "a second time, after line 1"},
         BadLine{"schedule gpip", "did you mean 'gpipe'"},
         BadLine{"schedule gpipe 7", "'7' is too much"},
-        BadLine{"fence 3 value 2 int5", "there is no codec 'int5'"},
+        BadLine{"fence 3 value 2 int7", "there is no codec 'int7'"},
         BadLine{"fence 3 value", "the line ends where"},
         BadLine{"fenc 3 value 2 int4", "did you mean 'fence'"},
         BadLine{"group lyon devices 0", "in double quotes"},

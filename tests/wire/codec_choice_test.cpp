@@ -18,6 +18,9 @@ TEST(CodecChoice, text_comes_back_as_it_was) {
                              "top_k_row(32,int8)",
                              "subspace(16,int4)",
                              "subspace(16,graded/int3s)",
+                             "subspace(12,graded5/int4s)",
+                             "subspace(8,graded6/int2s)",
+                             "int6/int5s",
                              "paper(3.2)",
                              "top_k(10,int4)+feedback"}) {
         EXPECT_EQ(to_text(parse_codec_choice(text, 1)), text);
@@ -30,12 +33,16 @@ TEST(CodecChoice, leaves_out_what_is_usual) {
               "subspace(8,int4)");
     EXPECT_EQ(to_text(parse_codec_choice("subspace(8,graded)", 50)),
               "subspace(8,graded/int4s)");
+    EXPECT_EQ(to_text(parse_codec_choice("subspace(8,graded5)", 50)),
+              "subspace(8,graded5/int3s)");
+    EXPECT_EQ(to_text(parse_codec_choice("subspace(8,graded6)", 50)),
+              "subspace(8,graded6/int2s)");
     EXPECT_EQ(to_text(parse_codec_choice("paper", 300)), "paper(300)");
 }
 
 TEST(CodecChoice, refuses_what_is_no_codec) {
     for (const char* text : {"",
-                             "int5",
+                             "int7",
                              "int4s/",
                              "fp32s",
                              "top_k(",
@@ -45,7 +52,9 @@ TEST(CodecChoice, refuses_what_is_no_codec) {
                              "top_k(10,int7)",
                              "paper(3,int4)",
                              "graded",
+                             "graded6",
                              "int4/graded",
+                             "subspace(8,graded/graded5)",
                              "top_k(8,graded)",
                              "subspace(8,int4/graded)",
                              "subspace(-1)"}) {

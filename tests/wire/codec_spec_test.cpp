@@ -59,12 +59,22 @@ TEST(PayloadBytes, are_those_of_the_parts) {
     spec.id = CodecId::subspace;
     spec.kept = 4;
     spec.values = ValueFormat::int4;
-    // A byte for each of 10 rows, in whole words.
-    EXPECT_EQ(payload_bytes(spec, shape), 16 + 4U * (8 + 8));
+    // 2 bytes and 4 bits for each of 10 rows, in whole words.
+    EXPECT_EQ(payload_bytes(spec, shape), 8 + 4U * (8 + 8));
     spec.carries_basis = true;
-    EXPECT_EQ(payload_bytes(spec, shape), 100U * 4 * 2 + 16 + 4U * (8 + 8));
+    EXPECT_EQ(payload_bytes(spec, shape), 100U * 4 * 2 + 8 + 4U * (8 + 8));
     spec.values = ValueFormat::graded;
-    EXPECT_EQ(payload_bytes(spec, shape), 101U * 4 * 2 + 16 + 4U * (8 + 8));
+    EXPECT_EQ(payload_bytes(spec, shape), 101U * 4 * 2 + 8 + 4U * (8 + 8));
+    spec.values = ValueFormat::graded5;
+    EXPECT_EQ(payload_bytes(spec, {100, 100}),
+              101U * 4 * 2 + 56 + 4U * (8 + 64));
+    spec.values = ValueFormat::graded6;
+    EXPECT_EQ(payload_bytes(spec, {100, 100}),
+              101U * 4 * 2 + 56 + 4U * (8 + 80));
+    spec.rows_differ = true;  // 8 bits
+    EXPECT_EQ(payload_bytes(spec, {100, 100}),
+              101U * 4 * 2 + 104 + 4U * (8 + 80));
+    spec.rows_differ = false;
     spec.values = ValueFormat::f32;
     EXPECT_EQ(payload_bytes(spec, shape), 100U * 4 * 2 + 4U * 40);
 
@@ -96,6 +106,9 @@ TEST(FindSpecProblem, names_what_cannot_be) {
     EXPECT_TRUE(is_bad(bad));
     bad = top_k;
     bad.carries_basis = true;
+    EXPECT_TRUE(is_bad(bad));
+    bad = top_k;
+    bad.rows_differ = true;
     EXPECT_TRUE(is_bad(bad));
     bad = top_k;
     bad.id = CodecId::quantised;

@@ -77,7 +77,7 @@ TEST(MessageHeader, has_the_bytes_that_its_layout_states) {
 
     EXPECT_EQ(to_hex(std::span(bytes).first(124)),
               "464c4c4d"
-              "0300"
+              "0400"
               "01"
               "00"
               "03"
@@ -98,7 +98,7 @@ TEST(MessageHeader, has_the_bytes_that_its_layout_states) {
               "0002030100000000"
               "a401000000000000"
               "000000000000000000000000");
-    EXPECT_EQ(to_hex(std::span(bytes).last(4)), "be0cf4c1");
+    EXPECT_EQ(to_hex(std::span(bytes).last(4)), "402f54e2");
 }
 
 TEST(MessageHeader, says_how_its_payload_is_encoded) {
@@ -138,6 +138,9 @@ TEST(MessageHeader, is_refused_unless_the_payload_is_what_the_codec_makes) {
     header.codec.carries_basis = true;
     header.payload_bytes = payload_bytes(header.codec, {32, 128});
     EXPECT_EQ(decode_header(make_message(header)), header);
+    header.codec.rows_differ = true;
+    header.payload_bytes = payload_bytes(header.codec, {32, 128});
+    EXPECT_EQ(decode_header(make_message(header)), header);
     header.codec.kept = 129;
     EXPECT_THROW(decode_header(make_message(header)), Error);
 }
@@ -162,17 +165,17 @@ TEST(MessageHeader, says_why_a_message_is_refused) {
     };
     for (const auto& [offset, value, sentence] :
          {Case{0, 'X', "does not start with FLLM"},
-          Case{4, 1, "version 1 and this program reads version 3"},
+          Case{4, 1, "version 1 and this program reads version 4"},
           Case{6, 4, "kind 4 is unknown"},
           Case{7, 6, "codec 6 is unknown"},
           Case{8, 10, "dtype 10 is unknown"},
           Case{9, 9, "9 dimensions, more than 8"},
           Case{9, 3, "shall be zero"},
-          Case{10, 4, "unknown flags"},
+          Case{10, 8, "unknown flags"},
           Case{10, 2, "is for f32"},
           Case{10, 1, "no tensor, but it has sizes"},
           Case{28, 1, "is for f32"},
-          Case{28, 9, "value format 9 is unknown"},
+          Case{28, 13, "value format 13 is unknown"},
           Case{29, 2, "rounding 2 is unknown"},
           Case{30, 2, "selection 2 is unknown"},
           Case{31, 1, "shall be zero"},

@@ -19,12 +19,12 @@ namespace fusionllm {
  * a byte ratio of 16, a subspace from 32 on.
  *
  *     fp32 0   bf16 0.002   fp16 0.0002
- *     int8 0.0065   int4 0.118   int3 0.214, int3s 0.275
- *     int2 0.345, int2s 0.554
+ *     int8 0.0065   int6 0.027   int5 0.055   int4 0.118
+ *     int3 0.214, int3s 0.275   int2 0.345, int2s 0.554
  *     top_k      keeps ratio^-0.3 of the squares (a row's own: ratio^-0.25)
  *     subspace   keeps 0.75 ratio^-0.12 of the squares
  *     subspace with graded values: 0.013 ratio^1.1 in all, as on activations of
- *     a small GPT
+ *     a small GPT, and 0.8 of that for each bit more
  *
  * What is kept has the error of its numbers besides.
  */

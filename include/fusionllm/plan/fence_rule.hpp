@@ -78,7 +78,8 @@ struct CutOption {
  * Candidates of `bottleneck`: a ratio every 1%. Of `adaptive`, by error: all
  * pairs of fp32, bf16, int8 and int4 forward and fp32, bf16, int8s, int4s and
  * int3s backward, and every 19% of the ratio a top-k of every row with int4 and
- * a subspace with graded values, their gradients in int4s or int8s.
+ * a subspace with graded values, and gradients of as many bytes together, or
+ * graded6 and int4s.
  *
  * Ours, but for `paper`: r_link = max(1, 3 r R_link / max R) with R the dense
  * transfer of both directions, latency included.

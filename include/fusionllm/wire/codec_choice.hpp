@@ -19,13 +19,15 @@ struct ValueChoice {
  * How a value is compressed in both directions, whatever its shape: what a
  * plan has for a fence. The text forms:
  *
- *     fp32  bf16  fp16  int8  int4  int3  int2    all elements
+ *     fp32  bf16  fp16  int8  int6 ... int2       all elements
  *     int4/int3s          forward/backward; s: stochastic rounding
  *     top_k(100,int4)     1 of 100 elements, a mask that both ways share
  *     top_k_row(100,int4/int3s)   the same of every row
  *     subspace(16,int4)   1 of 16 principal components
  *     subspace(16,graded)   the same bytes, more bits for larger components;
  *                         backward int4s unless it is said: graded/int3s
+ *     subspace(16,graded5)  with the bytes of int5, and backward int3s
+ *                         (graded6: int6 and int2s)
  *     paper(3.2)          top-k with i64 indices and f32 values, both ways
  *     ...+feedback        with error feedback
  */

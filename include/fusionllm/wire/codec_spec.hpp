@@ -32,6 +32,10 @@ enum class ValueFormat : std::uint8_t {
     //! As many bytes as int4, but more bits for the vectors of a subspace that
     //! hold more of the squares; forward only.
     graded = 8,
+    int6 = 9,
+    int5 = 10,
+    graded6 = 11,  //!< as many bytes as int6
+    graded5 = 12,
 };
 
 //! How integers are rounded; stochastic is unbiased, and exactly repeatable by
@@ -79,6 +83,9 @@ struct CodecSpec {
     //! each has its own); subspace: vectors of the basis; else 0.
     std::uint64_t kept = 0;
     bool carries_basis = false;  //!< subspace only
+    //! subspace only: rows of any size keep their digits, for gradients of
+    //! tokens differ by orders of magnitude; else those of about the same size.
+    bool rows_differ = false;
 
     friend bool operator==(const CodecSpec&, const CodecSpec&) = default;
 };
@@ -109,8 +116,8 @@ std::string find_spec_problem(const CodecSpec& spec, const MatrixShape& shape);
  *     masked       V(kept)
  *     subspace     [columns * kept * 2, the basis as f16, row by row of a
  *                  column; with graded values a last row: the bits of each
- *                  vector] + [a byte for each row, rounded up to whole 8 bytes,
- *                  if values have scales] + kept * V(rows)
+ *                  vector] + [`row_level_bytes`, if values have scales] +
+ *                  kept * V(rows)
  *     paper_top_k  8 kept + 4 kept, rounded up to whole 8 bytes
  */
 std::size_t payload_bytes(const CodecSpec& spec, const MatrixShape& shape);
@@ -121,29 +128,33 @@ std::size_t payload_bytes(const CodecSpec& spec, const MatrixShape& shape);
  *     f32, bf16, f16   the values
  *     b bits           a bf16 scale for each 128 values, then b bits each, the
  *                      first in the lowest bits of the first byte
- *     graded           counted as 4 bits; see `graded_bytes`
+ *     graded           counted as 4 bits (graded5 as 5, graded6 as 6); see
+ *                      `graded_bytes`
  */
 std::size_t value_block_bytes(ValueFormat format, std::uint64_t num_values);
 //! Of the basis that a subspace's message carries: columns, and the bits of
 //! graded values.
 std::uint64_t basis_rows(const CodecSpec& spec, const MatrixShape& shape);
-//! Of the powers of two that the rows of a subspace's coefficients have been
-//! divided by, so that small rows keep their digits; 0 for formats without
-//! scales.
-std::size_t row_exponent_bytes(ValueFormat format, std::uint64_t rows);
-//! The blocks of vectors with these bits (8, 4, 3, 2, or 0: none is sent), one
-//! after the other; at most as long as the same number of int4 blocks.
+//! Of what the rows of a subspace's coefficients have been divided by: 2 bytes,
+//! then 8 bits a row (`rows_differ`) or 4, rounded up to whole 8 bytes; 0 for
+//! formats without scales.
+std::size_t row_level_bytes(const CodecSpec& spec, std::uint64_t rows);
+//! graded, graded5 or graded6
+bool is_graded(ValueFormat format);
+//! The blocks of vectors with these bits (8 to 2, or 0: none is sent), one
+//! after the other; at most as long as as many blocks of the graded format.
 std::size_t graded_bytes(std::span<const std::uint8_t> bits,
                          std::uint64_t rows);
-//! Of a vector with 8, 4, 3 or 2 bits.
+//! Of a vector with 8, 6, 5, 4, 3 or 2 bits.
 ValueFormat graded_format(std::uint8_t bits);
-//! Why no message can have vectors of these bits, as half a sentence; "" if one
-//! can.
-std::string find_bits_problem(std::span<const std::uint8_t> bits,
+//! Why no message of a graded format can have vectors of these bits, as half a
+//! sentence; "" if one can.
+std::string find_bits_problem(ValueFormat graded,
+                              std::span<const std::uint8_t> bits,
                               std::uint64_t rows);
 //! Of its scales alone; 0 for formats without.
 std::size_t scale_bytes(ValueFormat format, std::uint64_t num_values);
-//! 32, 16, 8, 4, 3 or 2; of graded ones on average
+//! 32, 16, 8, 6, 5, 4, 3 or 2; of graded ones on average
 int value_bits(ValueFormat format);
 bool has_scales(ValueFormat format);
 

@@ -14,7 +14,7 @@
 namespace fusionllm {
 
 //! Of headers and payloads; programs of different versions cannot talk.
-inline constexpr std::uint16_t wire_version = 3;
+inline constexpr std::uint16_t wire_version = 4;
 //! Bytes of every encoded header; a payload starts behind them.
 inline constexpr std::size_t header_bytes = 128;
 //! Dimensions that a header has room for.
@@ -49,7 +49,8 @@ struct MessageHeader {
  *
  *     0 magic "FLLM"      4 version u16       6 kind u8     7 codec u8
  *     8 dtype u8          9 num dims u8      10 flags u16 (bit 0: no tensor,
- *                                                bit 1: carries a basis)
+ *                                                bit 1: carries a basis, bit
+ *                                                2: rows of a subspace differ)
  *    12 micro-batch u32  16 step u64         24 value u32
  *    28 value format u8  29 rounding u8      30 selection u8   31 zero
  *    32 sizes i64[8]     96 stride order u8[8]
