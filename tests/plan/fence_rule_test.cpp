@@ -151,7 +151,7 @@ TEST(FenceRuleTest, adaptive_takes_the_least_error_that_fits) {
     EXPECT_EQ(texts[2], "int8/int8s");
     EXPECT_EQ(texts[3], "subspace(1.19,graded/int4s)");
     EXPECT_EQ(texts[4], "subspace(2,graded/int4s)");
-    EXPECT_EQ(texts[5], "subspace(11.3,graded/int4s)");
+    EXPECT_EQ(texts[5], "subspace(13.5,graded6/int4s)");
 }
 
 TEST(FenceRuleTest, adaptive_follows_the_errors_that_were_measured) {
