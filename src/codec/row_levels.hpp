@@ -13,17 +13,17 @@
 // 128 rows. In memory a level a row: it is divided by 2^(level / 8 - 128). In
 // messages a level l of 16 bits, then a few bits a row:
 //
-//     rows differ   l is the largest level; 8 bits c: 0 is a row of zeros,
-//     which
-//                   stays one though what is rounded is dithered, else the
-//                   level l - 255 + c. So the largest number of each row is
-//                   just below 1; only rows smaller than 2^-31 of the largest
-//                   are not.
-//     else          l is the mean level; 4 bits: the least of 16 levels that is
+//     rows differ   l is the largest level; 8 bits c: the level l - 255 + c. So
+//                   the largest number of each row is just below 1; only rows
+//                   smaller than 2^-31 of the largest are not.
+//     else          l is the mean level; 4 bits: the least of 15 levels that is
 //                   enough, about l in quarters of octaves, then in steps of
 //                   an octave and more. Rows of activations are about equally
 //                   large; those of few tokens can be a thousand times as
 //                   large.
+//
+// Bits of 0 are a row of zeros, which stays one though what is rounded is
+// dithered, or has two bits, which have no zero.
 //
 // Levels of whole octaves would double the squared error: rows would be between
 // a half and 1, and the scales are for those of 1.
@@ -203,23 +203,26 @@ struct AlikeRows {
     static constexpr int bits = 4;
     int first;
 
-    //! Above the mean, of a code.
+    //! Above the mean, of a code from 1 on.
     KOKKOS_INLINE_FUNCTION static int above(int code) {
-        constexpr int levels[1 << bits] = {
-            -6, -4, -2, 0, 2, 4, 6, 8, 10, 18, 28, 38, 48, 60, 74, 90};
-        return levels[code];
+        constexpr int levels[] = {
+            -4, -2, 0, 2, 4, 6, 8, 10, 18, 28, 38, 48, 60, 74, 90};
+        return levels[code - 1];
     }
 
     KOKKOS_INLINE_FUNCTION int code(int level) const {
+        if (level == row_of_zeros) {
+            return 0;
+        }
         const int needed = level - first;
-        int code = 0;
+        int code = 1;
         while (code + 1 < 1 << bits && above(code) < needed) {
             ++code;
         }
         return code;
     }
     KOKKOS_INLINE_FUNCTION int level(int code) const {
-        return valid_level(first + above(code));
+        return code == 0 ? row_of_zeros : valid_level(first + above(code));
     }
 };
 
