@@ -75,13 +75,13 @@ def dense_for(cell):
 
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
-# More bits for larger components: 8x, 16x and 32x, and 66x and 105x of 128
-# columns, 101x of 256.
+# More bits for larger components: 8x, 16x and 32x, and 68x and 104x of 128
+# columns, 98x of 256.
 GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.2,graded)"
 GRADED_32 = "subspace(4.5,graded5)"
-GRADED_66, GRADED_105 = "subspace(10,graded5)", "subspace(16,graded5)"
+GRADED_68, GRADED_104 = "subspace(10,graded5)", "subspace(16,graded5)"
 WIDE_100 = "subspace(14.2,graded5)"
-# Of 64 columns, for which a byte a row is more: 69x.
+# Of 64 columns, for which the bits of a row are more: 66x.
 NARROW = "subspace(10.7,graded5)"
 # The study's own codec at 101x.
 STUDYS_101 = "subspace(16,int4)"
@@ -102,7 +102,7 @@ def cells():
             name, label, fences, seed)
 
     hops, wide, text, short = map(task, ("k_hop", "wide", "text", "short"))
-    graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_105)
+    graded = (GRADED_8, GRADED_16, GRADED_32, GRADED_104)
     narrow = (GRADED_8, GRADED_16, GRADED_32, NARROW)
     return list(dict.fromkeys([
         hops("dense", "none"), control("k_hop", 2, "embedding"),
@@ -136,11 +136,11 @@ def cells():
         text("dense", "none"), control("text", 2, "embedding"),
         *[text(label) for label in graded],
         *[text(label, "rule") for label in RULES],
-        *[text(label, "one") for label in (GRADED_16, GRADED_105)],
+        *[text(label, "one") for label in (GRADED_16, GRADED_104)],
         control("text", 2, "zeros"), text("int8"), text("int4/int4s"),
         text("paper(48)"), text(TOP_100),
         short("dense", "none"), control("short", 2, "embedding"),
-        *[short(label) for label in ("int8", *graded, GRADED_66, "int4",
+        *[short(label) for label in ("int8", *graded, GRADED_68, "int4",
                                      TOP_16, TOP_100, STUDYS_101)],
         *[short(TOP_100, fences) for fences in ("one", "first", "last")],
         *[text(label, "none" if label == "dense" else "all", seed)

@@ -101,6 +101,8 @@ INSTANTIATE_TEST_SUITE_P(Codecs,
                                          "top_k_row(8,int8/int4s)",
                                          "subspace(4,int4)",
                                          "subspace(2,graded)",
+                                         "subspace(4,graded5)",
+                                         "int6/int5s",
                                          "paper(10)",
                                          "top_k(10,int4)+feedback"),
                          [](const auto& info) {

@@ -19,7 +19,7 @@ namespace fusionllm {
  * Integers are two's complement; with s the scale of their tile and q one of
  * them, they mean
  *
- *     int8, int4, int3    q s,        |q| <= L = 127, 7, 3
+ *     int8, 6, 5, 4, 3    q s,        |q| <= L = 127, 31, 15, 7, 3
  *     int2                (2q + 1) s, |2q + 1| <= L = 3
  *
  * s is the least bf16 with L s >= r max|x| that is 2^-100 or more; 0 where all
