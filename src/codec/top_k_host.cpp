@@ -187,6 +187,7 @@ public:
 
     void set_hint(std::uint32_t threshold) override {
         hint_ = std::min(threshold, 0x7fffffffu);
+        is_steady_ = true;
     }
     void forget_hint() override { hint_.reset(); }
     TopKSelector::Guess last_guess() const override { return guess_; }
@@ -196,6 +197,9 @@ private:
 
     void select_all(std::span<const float> numbers,
                     std::span<std::uint32_t> indices);
+    bool try_guess(std::span<const float> numbers,
+                   std::span<std::uint32_t> indices,
+                   std::uint32_t least);
     std::uint32_t sample(std::span<const float> numbers);
     void select_by_histogram(std::span<const float> numbers,
                              std::span<std::uint32_t> indices);
@@ -214,8 +218,10 @@ private:
     Candidates candidates_;
     Histogram histogram_;
     Margin margin_;
-    std::vector<std::uint32_t> sorted_;  //!< memory of a part of a sort
+    std::vector<std::uint32_t> sorted_;   //!< memory of a part of a sort
+    std::vector<std::uint32_t> sampled_;  //!< memory of a sample
     std::optional<std::uint32_t> hint_;
+    bool is_steady_ = true;  //!< the hint is worth a try
     Guess guess_ = Guess::none;
 };
 
@@ -272,7 +278,6 @@ void HostTopK::choose(std::span<std::uint32_t> indices, std::uint32_t first) {
         [&](std::uint64_t i) { return keys[i]; },
         [&](std::uint64_t i) { return first + found[i]; },
         indices);
-    margin_.adapt(candidates_.size(), indices.size());
     hint_ = threshold.key;
 }
 
@@ -283,17 +288,34 @@ void HostTopK::select_all(std::span<const float> numbers,
         choose(indices, 0);
         return;
     }
-    guess_ = hint_ ? Guess::carried : Guess::sampled;
-    candidates_.find(numbers, hint_ ? margin_.below(*hint_) : sample(numbers));
-    if (are_enough(indices.size())) {
-        choose(indices, 0);
+    const std::optional<std::uint32_t> last = hint_;
+    const bool is_carried = last && is_steady_;
+    if (is_carried && try_guess(numbers, indices, margin_.below(*last))) {
+        guess_ = Guess::carried;
+        margin_.adapt(candidates_.size(), indices.size());
         return;
     }
-    if (guess_ == Guess::carried) {
+    if (is_carried && candidates_.size() < indices.size()) {
         margin_.widen();
     }
-    guess_ = Guess::wrong;
-    select_by_histogram(numbers, indices);
+    guess_ = is_carried ? Guess::wrong : Guess::sampled;
+    if (!try_guess(numbers, indices, sample(numbers))) {
+        guess_ = Guess::wrong;
+        select_by_histogram(numbers, indices);
+    }
+    is_steady_ = !last || margin_.has(*last, *hint_);
+}
+
+//! True if the choice could be made among those of `least` and more.
+bool HostTopK::try_guess(std::span<const float> numbers,
+                         std::span<std::uint32_t> indices,
+                         std::uint32_t least) {
+    candidates_.find(numbers, least);
+    if (!are_enough(indices.size())) {
+        return false;
+    }
+    choose(indices, 0);
+    return true;
 }
 
 /*!
@@ -307,8 +329,7 @@ std::uint32_t HostTopK::sample(std::span<const float> numbers) {
     const auto num_lines = static_cast<std::uint64_t>(wanted) / line_size + 1;
     const std::uint64_t stretch = numbers.size() / num_lines;
     const PhiloxKey key = make_philox_key(numbers.size());
-    std::vector<std::uint32_t> keys;
-    keys.reserve(num_lines * line_size);
+    sampled_.clear();
     for (std::uint64_t i = 0; i < num_lines; ++i) {
         // At random, lest columns of a matrix be met at regular distances.
         const auto random =
@@ -316,18 +337,18 @@ std::uint32_t HostTopK::sample(std::span<const float> numbers) {
         const float* line =
             numbers.data() + i * stretch + random % (stretch - line_size + 1);
         for (std::uint64_t j = 0; j < line_size; ++j) {
-            keys.push_back(magnitude_key(line[j]));
+            sampled_.push_back(magnitude_key(line[j]));
         }
     }
-    const double rank = static_cast<double>(keys.size()) * k / n;
+    const double rank = static_cast<double>(sampled_.size()) * k / n;
     const auto safe_rank =
         static_cast<std::uint64_t>(rank + 3 * std::sqrt(rank) + 4);
     const auto bin =
-        histogram_.find([&](std::uint64_t i) { return keys[i]; },
-                        keys.size(),
+        histogram_.find([&](std::uint64_t i) { return sampled_[i]; },
+                        sampled_.size(),
                         0,
                         0,
-                        std::min<std::uint64_t>(safe_rank, keys.size()));
+                        std::min<std::uint64_t>(safe_rank, sampled_.size()));
     return bin.prefix << Histogram::shifts[0];
 }
 
@@ -365,6 +386,7 @@ void HostTopK::select_rows(std::span<const float> numbers,
         find_in_row(row_numbers, kept);
         if (are_enough(kept)) {
             choose(row_indices, static_cast<std::uint32_t>(row * columns));
+            margin_.adapt(candidates_.size(), kept);
             continue;
         }
         select_by_histogram(row_numbers, row_indices);

@@ -46,6 +46,10 @@ public:
     std::uint32_t below(std::uint32_t threshold) const {
         return threshold > margin_ ? threshold - margin_ : 0;
     }
+    //! Whether looking below one threshold would have found the other.
+    bool has(std::uint32_t one, std::uint32_t other) const {
+        return one > other ? one - other <= margin_ : other - one <= margin_;
+    }
     void widen() { margin_ = margin_ < most_ ? 2 * margin_ : most_; }
     //! Numbers that differ by chance alone pass a threshold about sqrt(kept)
     //! times more or less often.

@@ -219,14 +219,36 @@ TEST(TopKSelector, recovers_from_wrong_hints) {
     for (const std::uint32_t wrong : {0u, 0x7fffffffu}) {
         selector.set_hint(wrong);
 
-        EXPECT_EQ(select(selector, numbers, kept), expected);
-        EXPECT_EQ(selector.last_guess(), Guess::wrong);
-        EXPECT_EQ(select(selector, numbers, kept), expected);
-        EXPECT_EQ(selector.last_guess(), Guess::carried);
+        // Not to be trusted the next time; then it would have been right.
+        for (const Guess guess :
+             {Guess::wrong, Guess::sampled, Guess::carried}) {
+            EXPECT_EQ(select(selector, numbers, kept), expected);
+            EXPECT_EQ(selector.last_guess(), guess);
+        }
     }
     selector.forget_hint();
     EXPECT_EQ(select(selector, numbers, kept), expected);
     EXPECT_EQ(selector.last_guess(), Guess::sampled);
+}
+
+TEST(TopKSelector, samples_where_thresholds_keep_changing) {
+    constexpr std::uint64_t size = 50'000;
+    constexpr std::uint64_t kept = 500;
+    TopKSelector selector(
+        {1, size}, Selection::tensor, kept, MemorySpace::host);
+    auto numbers = make_normal(size, 1);
+    select(selector, numbers, kept);
+    for (int i = 0; i < 6; ++i) {
+        const float factor = i % 2 == 0 ? 1.5f : 1 / 2.0f;
+        for (float& x : numbers) {
+            x *= factor;
+        }
+
+        EXPECT_EQ(select(selector, numbers, kept),
+                  select_by_sort(numbers, kept));
+        EXPECT_EQ(selector.last_guess(),
+                  i == 0 ? Guess::wrong : Guess::sampled);
+    }
 }
 
 TEST(TopKSelector, takes_the_first_of_very_many_equal_ones) {

@@ -17,13 +17,15 @@ namespace fusionllm {
  *
  * The threshold of the last call is carried to the next: one pass then finds
  * the few elements that can be meant, and the choice is made among them. Where
- * there is none yet, a sample of the elements guesses it; where it was wrong, a
- * histogram of the magnitudes takes its place. None of this changes the result,
- * which is a function of the numbers alone.
+ * there is none yet, or thresholds change too fast for that, a sample of the
+ * elements guesses it; where that was wrong, a histogram of the magnitudes
+ * takes its place. None of this changes the result, which is a function of the
+ * numbers alone.
  *
- * Reads the numbers once; twice after a wrong guess, up to four times if, in
- * addition, more than half as many elements again as are kept come close to the
- * threshold. Memory: 12 bytes for each kept element, and about 100 KiB.
+ * Reads the numbers once; once more after each of the two guesses that was
+ * wrong, and twice more if, in addition, more than half as many elements again
+ * as are kept come close to the threshold. Memory: 12 bytes for each kept
+ * element, and about 100 KiB.
  */
 class TopKSelector {
 public:
@@ -31,8 +33,8 @@ public:
     enum class Guess {
         none,     //!< all, none, or too few elements to guess
         carried,  //!< the threshold of the call before
-        sampled,
-        wrong,  //!< a histogram was needed
+        sampled,  //!< of a part of the numbers
+        wrong,    //!< another guess was needed, or a histogram
     };
 
     /*!
