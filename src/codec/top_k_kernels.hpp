@@ -106,13 +106,16 @@ public:
         } else if (task_.is_by_row()) {
             select_rows(numbers, indices);
         } else {
+            const std::optional<std::uint32_t> last = hint_;
             select_of(find_candidates(numbers), indices);
+            is_steady_ = !last || margin_.has(*last, *hint_);
         }
         space_.fence();
     }
 
     void set_hint(std::uint32_t threshold) override {
         hint_ = std::min(threshold, 0x7fffffffu);
+        is_steady_ = true;
     }
     void forget_hint() override { hint_.reset(); }
     TopKSelector::Guess last_guess() const override { return guess_; }
@@ -123,10 +126,11 @@ private:
 
     Range range(std::uint64_t size) const { return Range(space_, 0, size); }
 
-    //! A superset of what is kept; all without a hint, or with a wrong one.
+    //! A superset of what is kept; all where no hint is worth a try, or a wrong
+    //! one was.
     KeyList find_candidates(std::span<const float> numbers) {
         const KeyList all{numbers.data(), nullptr, numbers.size()};
-        if (!hint_) {
+        if (!hint_ || !is_steady_) {
             return all;
         }
         std::uint64_t num_found = 0;
@@ -139,7 +143,9 @@ private:
                               num_found);
         if (num_found < task_.kept || num_found > found_.size()) {
             guess_ = TopKSelector::Guess::wrong;
-            margin_.widen();
+            if (num_found < task_.kept) {
+                margin_.widen();
+            }
             return all;
         }
         guess_ = TopKSelector::Guess::carried;
@@ -202,6 +208,7 @@ private:
     Kokkos::View<std::uint32_t*, Space> found_;
     Margin margin_;
     std::optional<std::uint32_t> hint_;
+    bool is_steady_ = true;  //!< the hint is worth a try
     TopKSelector::Guess guess_ = TopKSelector::Guess::none;
 };
 
