@@ -146,6 +146,7 @@ std::string to_json(const PlannedStep& step, const PlanReport& report) {
                      {"links_s", report.parts.links_s},
                      {"exchange_s", report.parts.exchange_s}};
     json["bubble"] = report.bubble;
+    json["more_steps_for_errors"] = report.more_steps;
     json["bottleneck"] = report.bottleneck.name;
     json["bottleneck_share"] = report.bottleneck.share;
     json["schedule"] = plan.schedule;

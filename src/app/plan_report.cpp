@@ -6,6 +6,7 @@
 
 #include <fmt/ranges.h>
 
+#include "fusionllm/plan/codec_error.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/units.hpp"
@@ -107,6 +108,16 @@ std::vector<std::string> part_row(const char* name,
             what};
 }
 
+//! By the price of errors, which is known for small ones only.
+std::string describe_more_steps(double more_steps) {
+    const std::string cost =
+        more_steps < 1 ? fmt::format("{:.2g}% more steps", 100 * more_steps)
+                       : "twice the steps or many more";
+    return fmt::format(
+        "errors  typical ones of these codecs cost {} to the same loss\n",
+        cost);
+}
+
 }  // namespace
 
 std::vector<std::string> stage_device_names(const Plan& plan,
@@ -144,6 +155,9 @@ std::string describe_step(const PlanReport& report) {
                             report.busiest_link->name,
                             100 * report.busiest_link->share);
     }
+    if (report.more_steps > 0) {
+        text += describe_more_steps(report.more_steps);
+    }
     return text;
 }
 
@@ -165,6 +179,8 @@ PlanReport make_plan_report(const RunInput& input,
     report.unsure_links = find_unsure_links(step.timeline, network);
     report.unused = unused_devices(step.plan, job.topology);
     report.fences = report_fences(job, step.plan);
+    report.more_steps = input.compression.options.error_price *
+                        ErrorTable().squared_errors(step.plan.fences);
     if (!input.plan.file.empty() && input.compression.options.rule != "none") {
         report.note = fmt::format(
             "fences are those of the plan's file; compression.rule = \"{}\" "

@@ -24,6 +24,9 @@ struct PlanReport {
     std::vector<std::string> ops_by_bytes;  //!< targets without a cost row
     std::vector<std::string> unused;        //!< devices without a stage
     std::vector<PlannedFence> fences;
+    //! Steps to the same loss that errors of the fences are taken to cost, over
+    //! those of dense: `error_price` times the squares of typical errors.
+    double more_steps = 0;
     std::string note;  //!< on the fences; may be empty
     //! That carry messages and were measured badly: "a-b within 31%".
     std::vector<std::string> unsure_links;

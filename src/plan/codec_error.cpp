@@ -170,4 +170,13 @@ double ErrorTable::both_errors(std::size_t cut,
                       (is_biased(choice) ? 1 : weight_of_unbiased) * back);
 }
 
+double ErrorTable::squared_errors(std::span<const Fence> fences) const {
+    double sum = 0;
+    for (const Fence& fence : fences) {
+        const double error = both_errors(fence.cut, fence.value, fence.codec);
+        sum += error * error;
+    }
+    return sum;
+}
+
 }  // namespace fusionllm

@@ -133,13 +133,7 @@ double FenceRule::error_price() const {
 }
 
 double FenceRule::price(std::span<const Fence> fences) const {
-    double sum = 0;
-    for (const Fence& fence : fences) {
-        const double error =
-            errors_.both_errors(fence.cut, fence.value, fence.codec);
-        sum += error * error;
-    }
-    return 1 + error_price() * sum;
+    return 1 + error_price() * errors_.squared_errors(fences);
 }
 
 std::vector<Fence> FenceRule::choose(const Placement& placement,

@@ -51,6 +51,23 @@ class CompressionTest(harness.ProgramTest):
 
                 self.assert_same_run("whole", "parts", 12)
 
+    def test_plans_say_what_errors_are_taken_to_cost(self):
+        command = ("plan", harness.TINY, "--np", 3,
+                   "--set", "compression.rule=uniform",
+                   "--set", "compression.error_price=5",
+                   "--set", "compression.codec=int8/int3s")
+        plan = json.loads(self.run_program(*command, "--json").stdout)
+        # Gradients that are rounded without bias count 0.15 of their error.
+        squares = sum(fence["forward_error"] ** 2
+                      + (0.15 * fence["backward_error"]) ** 2
+                      for fence in plan["fences"])
+        self.assertGreater(squares, 0)
+        self.assertAlmostEqual(plan["more_steps_for_errors"], 5 * squares)
+        self.assertIn(f"cost {100 * 5 * squares:.2g}% more steps to the same",
+                      self.run_program(*command).stdout)
+        dense = self.run_program("plan", harness.TINY, "--np", 3).stdout
+        self.assertNotIn("more steps", dense)
+
     def test_every_byte_between_ranks_was_planned(self):
         for codec in ("int8", "top_k(10,int4)", "subspace(4,int4)"):
             with self.subTest(codec=codec):

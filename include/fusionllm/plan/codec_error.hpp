@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "fusionllm/graph/op_graph.hpp"
+#include "fusionllm/plan/fence.hpp"
 #include "fusionllm/wire/codec_choice.hpp"
 
 namespace fusionllm {
@@ -71,6 +73,8 @@ public:
     double both_errors(std::size_t cut,
                        ValueId value,
                        const CodecChoice& choice) const;
+    //! The sum of the squares of `both_errors`: what a price of errors counts.
+    double squared_errors(std::span<const Fence> fences) const;
     const std::vector<MeasuredError>& measured() const { return measured_; }
 
     friend bool operator==(const ErrorTable&, const ErrorTable&) = default;
