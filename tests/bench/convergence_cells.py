@@ -79,6 +79,8 @@ TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
 # columns, 98x of 256.
 GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.2,graded)"
 GRADED_32 = "subspace(4.5,graded5)"
+# At 16x, too, activations with a bit of the gradients'.
+FINE_16 = "subspace(2.2,graded5)"
 GRADED_68, GRADED_104 = "subspace(10,graded5)", "subspace(16,graded5)"
 WIDE_100 = "subspace(14.2,graded5)"
 # Of 64 columns, for which the bits of a row are more: 66x.
@@ -119,6 +121,7 @@ def cells():
         *[hops(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", "int8", *narrow)],
         *[hops(label, "one") for label in narrow],
+        *[hops(label, "last") for label in narrow],
         *[Cell("deep", "dense", seed=seed) for seed in (2, 3)],
         *[dataclasses.replace(planned("adaptive", testbed), seed=seed)
           for seed in (2, 3) for testbed in TESTBEDS[:2]],
@@ -130,15 +133,19 @@ def cells():
         hops("int8/int4s"), hops("int4/int4s"), hops("paper(48)"),
         hops(TOP_100), hops(TOP_16), hops(TOP_100, "one"),
         *[hops("adaptive", "rule", seed) for seed in (2, 3)],
+        *[hops(FINE_16, seed=seed) for seed in (1, 2, 3)],
         *[hops(label) for label in (f"{TOP_16}+feedback",
                                     "top_k_row(21,int4)", "int4")],
         control("k_hop", 1, "embedding"), control("k_hop", 2, "zeros"),
+        control("wide", 1, "embedding"), control("wide", 2, "zeros"),
+        control("deep", DEEP_BLOCKS - 2, "zeros"),
+        control("short", 2, "zeros"),
         text("dense", "none"), control("text", 2, "embedding"),
         *[text(label) for label in graded],
         *[text(label, "rule") for label in RULES],
         *[text(label, "one") for label in (GRADED_16, GRADED_104)],
         control("text", 2, "zeros"), text("int8"), text("int4/int4s"),
-        text("paper(48)"), text(TOP_100),
+        text("paper(48)"), text(TOP_100), text(FINE_16),
         short("dense", "none"), control("short", 2, "embedding"),
         *[short(label) for label in ("int8", *graded, GRADED_68, "int4",
                                      TOP_16, TOP_100, STUDYS_101)],

@@ -127,18 +127,29 @@ class Verdicts(unittest.TestCase):
         return convergence_report.merged(
             convergence_report.with_gaps(list(results)))
 
-    def test_a_control_as_good_as_dense_proves_nothing(self):
-        rows = self.rows(result("dense", 2.0), result("cut after h.1", 2.5),
-                         result("cut after h.2", 2.19))
+    def test_fences_are_judged_by_the_control_of_the_last_of_them(self):
+        rows = self.rows(
+            result("dense", 2.0), result("cut after h.1", 2.19),
+            result("cut after h.2", 2.5), result("int4", 2.1, fences="all"),
+            result("int4", 2.1, fences="one"),
+            result("adaptive", 2.1, fences="rule"))
 
-        self.assertIn("proves nothing",
-                      convergence_report.control_sentence("text", rows))
+        every, one = convergence_report.control_sentences("text", rows)
 
-    def test_a_control_a_tenth_worse_than_dense_is_told(self):
-        rows = self.rows(result("dense", 2.0), result("cut after h.1", 2.5))
+        self.assertIn("fences all, rule: the control (cut after h.2) is 25.0% "
+                      "worse", every)
+        self.assertNotIn("nothing", every)
+        self.assertIn("fences one: the control (cut after h.1) is 9.5% worse",
+                      one)
+        self.assertIn("prove nothing", one)
 
-        self.assertIn("25.0% worse",
-                      convergence_report.control_sentence("text", rows))
+    def test_fences_without_a_control_prove_nothing(self):
+        rows = self.rows(result("dense", 2.0), result("cut after h.2", 2.5),
+                         result("int4", 2.1, fences="one"))
+
+        self.assertEqual(
+            convergence_report.control_sentences("text", rows),
+            ["text, fences one: no control has been run, so nothing is proven."])
 
     def test_one_fence_must_keep_half_the_gap_of_all(self):
         rows = self.rows(result("dense", 2.0),
