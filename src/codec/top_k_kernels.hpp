@@ -108,7 +108,8 @@ public:
         } else {
             const std::optional<std::uint32_t> last = hint_;
             select_of(find_candidates(numbers), indices);
-            is_steady_ = !last || margin_.has(*last, *hint_);
+            is_steady_ = !last || guess_ == TopKSelector::Guess::carried ||
+                         margin_.has(*last, *hint_);
         }
         space_.fence();
     }
