@@ -41,7 +41,7 @@ TokenEmbedding find_token_embedding(const OpGraph& graph) {
     throw InputError(fmt::format(
         "the graph '{}' cannot start again from token ids: no embedding in it "
         "reads an input of token ids, i64 (batch, context); take a language "
-        "model",
+        "model, or let it start from zeros (restart = \"zeros\")",
         graph.name()));
 }
 
@@ -66,10 +66,8 @@ std::string nearest_cut(const OpGraph& graph, std::size_t cut) {
     return "";
 }
 
-//! The value that is to be replaced.
-ValueId find_crossing(const OpGraph& graph,
-                      std::size_t cut,
-                      const TensorType& tokens) {
+//! The value that is to be replaced: the one that crosses with a gradient.
+ValueId find_crossing(const OpGraph& graph, std::size_t cut) {
     std::vector<ValueId> crossing = values_across(graph, cut);
     std::erase_if(crossing,
                   [&](ValueId id) { return !graph.has_gradient(id); });
@@ -85,7 +83,13 @@ ValueId find_crossing(const OpGraph& graph,
         graph.name(),
         fmt::join(names, ", "),
         nearest_cut(graph, cut));
-    const Value& value = graph.value(crossing.front());
+    return crossing.front();
+}
+
+void check_has_rows_of_tokens(const OpGraph& graph,
+                              std::size_t cut,
+                              const Value& value,
+                              const TensorType& tokens) {
     const auto& sizes = value.type.sizes;
     const bool has_rows =
         !sizes.empty() &&
@@ -101,7 +105,6 @@ ValueId find_crossing(const OpGraph& graph,
         to_text(value.type),
         to_text(tokens),
         nearest_cut(graph, cut));
-    return crossing.front();
 }
 
 /*!
@@ -330,16 +333,18 @@ OpGraph restart_at(const OpGraph& graph, std::size_t cut, RestartKind kind) {
                        graph.name(),
                        graph.ops().size(),
                        graph.ops().size() - 1);
-    const TokenEmbedding old = find_token_embedding(graph);
-    const ValueId crossing =
-        find_crossing(graph, cut, graph.value(old.tokens).type);
-    const TensorType type = graph.value(crossing).type;
     Restarter restarter(graph, cut);
-    if (kind == RestartKind::embedding) {
-        restarter.add_embedding(old, type);
-    } else {
-        restarter.add_zeros(type);
+    if (kind == RestartKind::zeros) {
+        const ValueId crossing = find_crossing(graph, cut);
+        restarter.add_zeros(graph.value(crossing).type);
+        restarter.replace(crossing);
+        return restarter.build();
     }
+    const TokenEmbedding old = find_token_embedding(graph);
+    const ValueId crossing = find_crossing(graph, cut);
+    const Value& value = graph.value(crossing);
+    check_has_rows_of_tokens(graph, cut, value, graph.value(old.tokens).type);
+    restarter.add_embedding(old, value.type);
     restarter.replace(crossing);
     return restarter.build();
 }

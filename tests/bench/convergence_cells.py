@@ -51,10 +51,12 @@ class Cell:
 
 
 def control(task, block, restart):
+    """Nothing but token ids crosses ("embedding"), or nothing at all."""
     label = {"embedding": "cut", "zeros": "zeros"}[restart]
-    return Cell(task, f"{label} after h.{block}",
+    name = block if TASKS[task].data == "images" else f"h.{block}"
+    return Cell(task, f"{label} after {name}",
                 settings=("compression.rule=cut",
-                          f"compression.cut_after=h.{block}",
+                          f"compression.cut_after={name}",
                           f"compression.restart={restart}"),
                 # Who sees nothing learns how often each token is, at once.
                 share=0.1 if restart == "zeros" else 1)
@@ -76,13 +78,13 @@ def dense_for(cell):
 
 TOP_16, TOP_100 = "top_k(2.8,int4)", "top_k(22.5,int4)"
 # More bits for larger components: 8x, 16x and 32x, and 68x and 104x of 128
-# columns, 98x of 256.
+# columns, 103x of 256.
 GRADED_8, GRADED_16 = "subspace(1.1,graded)", "subspace(2.2,graded)"
 GRADED_32 = "subspace(4.5,graded5)"
 # At 16x, too, activations with a bit of the gradients'.
 FINE_16 = "subspace(2.2,graded5)"
 GRADED_68, GRADED_104 = "subspace(10,graded5)", "subspace(16,graded5)"
-WIDE_100 = "subspace(14.2,graded5)"
+WIDE_100 = "subspace(15,graded5)"
 # Of 64 columns, for which the bits of a row are more: 66x.
 NARROW = "subspace(10.7,graded5)"
 # The study's own codec at 101x.
@@ -126,7 +128,7 @@ def cells():
         *[dataclasses.replace(planned("adaptive", testbed), seed=seed)
           for seed in (2, 3) for testbed in TESTBEDS[:2]],
         *[planned(rule, "homes-48") for rule in RULES[1:]],
-        Cell("images", "dense"),
+        Cell("images", "dense"), control("images", "layer4.1", "zeros"),
         *[planned(rule, testbed, "images") for rule in RULES
           for testbed in IMAGE_TESTBEDS],
         *[hops(label) for label in PRICES],
@@ -152,5 +154,6 @@ def cells():
         *[short(TOP_100, fences) for fences in ("one", "first", "last")],
         *[text(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", *graded)],
+        *[text(FINE_16, seed=seed) for seed in (2, 3)],
         control("text", 1, "embedding"),
     ]))

@@ -143,6 +143,19 @@ class Verdicts(unittest.TestCase):
                       one)
         self.assertIn("prove nothing", one)
 
+    def test_images_are_judged_by_zeros(self):
+        rows = convergence_report.merged(convergence_report.with_gaps([
+            {**row, "task": "images"} for row in (
+                result("dense", 2.0), result("zeros after layer4.1", 2.3),
+                result("int4", 2.1, fences="plan"))]))
+
+        [sentence] = convergence_report.control_sentences("images", rows)
+
+        self.assertIn("the control (zeros after layer4.1) is 15.0% worse",
+                      sentence)
+        self.assertEqual(convergence_report.control_gap(rows, "plan"),
+                         rows[1]["gap"])
+
     def test_fences_without_a_control_prove_nothing(self):
         rows = self.rows(result("dense", 2.0), result("cut after h.2", 2.5),
                          result("int4", 2.1, fences="one"))

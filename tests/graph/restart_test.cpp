@@ -184,14 +184,35 @@ TEST(Restart, refuses_a_cut_that_several_values_cross) {
                   "one value crosses");
 }
 
-TEST(Restart, refuses_a_graph_without_tokens) {
+TEST(Restart, refuses_an_embedding_of_a_graph_without_tokens) {
     const OpGraph graph = make_resnet({.depth = 18}, 1);
 
     EXPECT_EQ(message_of<InputError>(
-                  [&] { restart_at(graph, 9, RestartKind::zeros); }),
+                  [&] { restart_at(graph, 9, RestartKind::embedding); }),
               "the graph 'resnet18' cannot start again from token ids: no "
               "embedding in it reads an input of token ids, i64 (batch, "
-              "context); take a language model");
+              "context); take a language model, or let it start from zeros "
+              "(restart = \"zeros\")");
+}
+
+TEST(Restart, starts_images_from_zeros) {
+    const OpGraph graph = make_resnet({.depth = 18}, 2);
+    const std::size_t cut = find_cut(graph, "layer3.1");
+
+    const OpGraph rest = restart_at(graph, cut, RestartKind::zeros);
+
+    EXPECT_EQ(rest.ops().front().name, "restart.zeros");
+    EXPECT_EQ(rest.value(rest.ops().front().outputs[0]).type,
+              graph.value(graph.ops()[cut - 1].outputs[0]).type);
+    for (const Parameter& parameter : rest.signature().parameters) {
+        EXPECT_TRUE(parameter.name.starts_with("layer4.") ||
+                    parameter.name.starts_with("fc."))
+            << parameter.name;
+    }
+    for (const ModelBuffer& buffer : rest.signature().buffers) {
+        EXPECT_TRUE(buffer.name.starts_with("layer4.")) << buffer.name;
+    }
+    EXPECT_FALSE(rest.signature().buffers.empty());
 }
 
 TEST(Restart, refuses_a_cut_at_an_end_of_the_graph) {

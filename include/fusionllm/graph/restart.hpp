@@ -27,23 +27,24 @@ std::size_t find_cut(const OpGraph& graph, std::string_view name);
  * number `cut`: a control for experiments with compression, and a bound for
  * what compression may cost.
  *
- * The value x (B T, C) or (B, T, C) that crosses is replaced, for the ops
- * after the cut, by
+ * The value that crosses is replaced, for the ops after the cut, by zeros; or x
+ * (B T, C) or (B, T, C) by
  *
  *     restart.token[tokens] + restart.position
  *
  * with the new parameters restart.token.weight (V, C) and
  * restart.position.weight (T, C), which start like the embedding of the tokens
- * that the graph has; or by zeros. What no longer reaches the loss or the
+ * that the graph has. What no longer reaches the loss or the
  * output is dropped, ops and parameters alike: the ops before the cut would
  * run without any effect. So of several cuts only the last counts, and this
  * takes one. The inputs stay, used or not. Parameters that both sides use,
  * such as a tied embedding, stay with their uses after the cut.
  *
- * Throws `InputError` if the graph has no input of token ids i64 (B, T) that
- * an aten::embedding reads, if another number of values than one crosses with
- * a gradient, if that is not f32 (B T, C) or (B, T, C), or if the ops after
- * the cut can know in another way what those before it made.
+ * Throws `InputError` if another number of values than one crosses with a
+ * gradient, or if the ops after the cut can know in another way what those
+ * before it made; and for an embedding, if the graph has no input of token ids
+ * i64 (B, T) that an aten::embedding reads, or if what crosses is not f32
+ * (B T, C) or (B, T, C).
  */
 OpGraph restart_at(const OpGraph& graph, std::size_t cut, RestartKind kind);
 
