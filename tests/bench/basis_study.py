@@ -15,7 +15,8 @@ KIND,KEPT:
     fisher,5    principal components of x W, where W is the root of
                 C + I / columns, C the gradients' second moment, its trace 1, a
                 decaying mean of what the other side of the fence saw
-    fisher8,5   the same of the last batch alone, C by its 8 largest components
+    span,5      the span of fisher's, but projected at right angles
+    fisher8,5   as fisher, of the last batch alone, C by its 8 largest components
                 and the mean of the others
     full,5      as pca, but the whole gradient goes back
 
@@ -80,7 +81,8 @@ class Fence:
         if self.kind == "centred":
             self.mean = x.mean(0)
             x = x - self.mean
-        if self.kind.startswith("fisher") and self.moment is not None:
+        if self.kind.startswith(("fisher", "span")) and \
+                self.moment is not None:
             values, vectors = torch.linalg.eigh(self.moment)
             values = values.clamp(min=0)
             kept = re.sub(r"\D", "", self.kind)
@@ -90,6 +92,9 @@ class Fence:
             basis = components(x @ (vectors * root @ vectors.T), self.kept)
             self.encode = vectors * root @ vectors.T @ basis
             self.decode = basis.T @ (vectors / root @ vectors.T)
+            if self.kind.startswith("span"):
+                self.encode = torch.linalg.qr(self.decode.T)[0]
+                self.decode = self.encode.T
         else:
             self.encode = components(x, self.kept)
             self.decode = self.encode.T

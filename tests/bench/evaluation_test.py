@@ -19,8 +19,9 @@ def testbed(**table):
         "default_link": {"bandwidth": "100 Mbit/s"}, **table})
 
 
-def plan(step_s, links=(), fences=()):
-    return {"step_s": step_s, "parts": {"compute_s": 1.0, "bubble_s": 0.5},
+def plan(step_s, links=(), fences=(), more_steps=0.0):
+    return {"more_steps_for_errors": more_steps,
+            "step_s": step_s, "parts": {"compute_s": 1.0, "bubble_s": 0.5},
             "links": links, "fences": fences, "stages": [{}],
             "schedule": "1f1b", "in_flight": [], "bottleneck": "stage 0",
             "bottleneck_share": 0.5}
@@ -83,6 +84,33 @@ class ReportTest(unittest.TestCase):
     def test_the_median_of_the_orders_counts(self):
         row = self.row([plan(1.0), None, plan(9.0), plan(2.0)])
         self.assertEqual(row.step_s, 2.0)
+
+    def test_steps_for_errors_are_charged(self):
+        row = self.row([plan(2.0, more_steps=0.5)])
+        self.assertEqual(row.charged_s, 3.0)
+        self.assertEqual(evaluation_report.more_steps(row), "+50%")
+        self.assertEqual(evaluation_report.more_steps(
+            self.row([plan(2.0, more_steps=11.0)])), "twice or more")
+        self.assertEqual(evaluation_report.more_steps(self.row([plan(2.0)])),
+                         "")
+
+    def test_the_summary_takes_the_baseline_of_the_least_charge(self):
+        def made(rule, partition, step_s, errors):
+            return evaluation_report.Row(
+                "m", "made-up", partition, "given", rule, step_s, step_s,
+                more_steps=errors)
+
+        rows = [made("dense", "equal_ops", 20.0, 0),
+                made("uniform top-k 100", "equal_ops", 1.0, 99.0),
+                made("AdaTopK as we read it", "equal_ops", 1.5, 0.25),
+                made("dense", "op_fence", 10.0, 0),
+                made("adaptive", "op_fence", 0.5, 0.125)]
+        head, _, cells = evaluation_report.summary_table(
+            {("m", "made-up"): rows}, {("m", "made-up"): 1.0})
+        found = dict(zip(head.strip("| ").split(" | "),
+                         cells.strip("| ").split(" | ")))
+        self.assertEqual(found["uniform or paper"], "2")
+        self.assertEqual(found["with steps for errors, at most twice"], "3.33")
 
     def test_what_fits_nowhere_is_in_no_comparison(self):
         row = self.row([None])
