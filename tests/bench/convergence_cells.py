@@ -85,8 +85,8 @@ GRADED_32 = "subspace(4.5,graded5)"
 FINE_16 = "subspace(2.2,graded5)"
 GRADED_68, GRADED_104 = "subspace(10,graded5)", "subspace(16,graded5)"
 WIDE_100 = "subspace(15,graded5)"
-# Of 64 columns, for which the bits of a row are more: 66x.
-NARROW = "subspace(10.7,graded5)"
+# Of 64 columns, for which the bits of a row are more: 66x and 107x.
+NARROW, NARROW_100 = "subspace(10.7,graded5)", "subspace(20,graded5)"
 # The study's own codec at 101x.
 STUDYS_101 = "subspace(16,int4)"
 # What errors of one direction alone cost (docs/decisions/what-errors-cost.md).
@@ -136,6 +136,7 @@ def cells():
         hops(TOP_100), hops(TOP_16), hops(TOP_100, "one"),
         *[hops("adaptive", "rule", seed) for seed in (2, 3)],
         *[hops(FINE_16, seed=seed) for seed in (1, 2, 3)],
+        hops(NARROW_100), hops(NARROW_100, "last"),
         *[hops(label) for label in (f"{TOP_16}+feedback",
                                     "top_k_row(21,int4)", "int4")],
         control("k_hop", 1, "embedding"), control("k_hop", 2, "zeros"),

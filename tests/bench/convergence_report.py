@@ -240,12 +240,19 @@ def front_table(rows):
     return lines
 
 
+# The kinds of fences that something is wanted of, and which part of the gap.
+WANTED_PART = {"all": 1, "one": 0.5, "last": 0.5}
+
+
 def wanted_table(by_task):
     by_task = {task: rows for task, rows in by_task.items()
-               if any(row["fences"] in ("all", "one") for row in rows)}
+               if any(row["fences"] in WANTED_PART for row in rows)}
     lines = ["| fences | wanted | " + " | ".join(by_task) + " |",
              "|---|---|" + "---|" * len(by_task)]
-    for fences, factor in (("all", 1), ("one", 0.5)):
+    for fences, factor in WANTED_PART.items():
+        if not any(row["fences"] == fences for rows in by_task.values()
+                   for row in rows):
+            continue
         for ratio, gap in WANTED:
             cells = []
             for rows in by_task.values():
@@ -348,7 +355,7 @@ def plot_gaps(by_task, path):
     for axis, (task, rows) in zip(axes[0], by_task.items()):
         for name, marker in FAMILIES.items():
             for fences, colour in (("all", "C0"), ("one", "C1"),
-                                   ("plan", "C2")):
+                                   ("plan", "C2"), ("last", "C3")):
                 group = sorted((row["byte_ratio"], 100 * row["share"])
                                for row in rows if is_codec(row)
                                and row["fences"] == fences

@@ -174,6 +174,16 @@ class Verdicts(unittest.TestCase):
         self.assertIn("kept: +0.8% at 8.1x, int4", table[2])
         self.assertIn("missed: +0.8% at 8.1x, int4", table[5])
         self.assertIn("not run", table[3])
+        self.assertEqual(len(table), 8)
+
+    def test_the_last_fence_alone_is_one_fence_too(self):
+        rows = self.rows(result("dense", 2.0),
+                         result("int4", 2.015, fences="last", byte_ratio=8.1))
+
+        table = convergence_report.wanted_table({"text": rows})
+
+        self.assertIn("| last | at most 0.5% at 8x | missed: +0.8%", table[2])
+        self.assertEqual(len(table), 5)
 
     def test_what_was_only_run_far_beyond_a_ratio_says_nothing_of_it(self):
         rows = self.rows(result("dense", 2.0),

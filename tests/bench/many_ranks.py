@@ -2,21 +2,26 @@
 """Does a small GPT-2 train at 48 ranks, as long as its plan says?
 
     tests/bench/many_ranks.py [--program P] [--folder F] [--only PATTERN ...]
-                              [--report DOCS]
+                              [--list] [--until HH:MM] [--report DOCS]
 
 Trains the model of deep.toml, with 48 layers of 64 columns, for 3 steps by one
 rank, and under emulated time by one rank for each device of every testbed of
-inputs/testbeds, with each partition and rule; writes many-ranks.md to DOCS
-(docs/evaluation).
+inputs/testbeds, with each partition and rule of evaluation.py.
 Dense runs have to have the one rank's losses, bit for bit; runs with codecs
 those of one rank with the same fences.
 
-Finished runs are kept in F and not run again. A run of 48 ranks takes about 5
-GB of memory and a minute of two cores.
+Writes many-ranks.json and, made of it, many-ranks.md to DOCS (docs/evaluation).
+What is in many-ranks.json is not run again, on any machine, as long as its recipe
+is the same: the input and the plan that `fusionllm plan` makes today. --list says
+what there is to do. A run of 48 ranks takes about 5 GB of memory and a minute or
+two of two cores; --until starts none after that time of day.
 """
 
 import argparse
+import dataclasses
+import datetime
 import fnmatch
+import hashlib
 import json
 import os
 import pathlib
@@ -29,8 +34,39 @@ import evaluation_testbed
 
 HERE = pathlib.Path(__file__).resolve().parent
 STEPS = 3
-RULES = {"dense": "none", "adaptive": "adaptive"}
 PARTITIONS = ["equal_ops", "equal_flops", "op_fence"]
+RULES = ["dense", "uniform top-k 100", "AdaTopK as we read it", "adaptive"]
+HEAD = ("<!-- Made by tests/bench/many_ranks.py; edit that. What it says: "
+        "../evaluation.md. -->\n")
+
+
+def output_of(command):
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f"{' '.join(command)}: {result.stderr}")
+    return result.stdout
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    testbed: evaluation_testbed.Testbed
+    partition: str
+    rule: str
+
+    @property
+    def name(self):
+        words = re.sub(r"[^A-Za-z0-9]+", "-", self.rule)
+        return f"{self.testbed.name}-{self.partition}-{words}"
+
+    @property
+    def ranks(self):
+        return len(self.testbed.site_of_devices())
+
+    @property
+    def settings(self):
+        return [f'topology.file="{self.testbed.path}"',
+                f"plan.partition={self.partition}",
+                *evaluation.RULES[self.rule]]
 
 
 class Runs:
@@ -38,42 +74,67 @@ class Runs:
         self.program = program
         self.folder = folder
 
-    def command(self, name, settings):
-        words = [self.program, "train", str(HERE / "deep.toml")]
+    def settings(self, settings):
+        words = []
         for setting in ["model.layers=48", "model.width=64",
-                        "train.micro_batches=2",
-                        f"train.steps={STEPS}", f"train.evaluate_every={STEPS}",
-                        f'run.output="{self.folder / name}"', *settings]:
+                        "train.micro_batches=2", f"train.steps={STEPS}",
+                        f"train.evaluate_every={STEPS}",
+                        "network.mode=emulated", *settings]:
             words += ["--set", setting]
-        return words + ["--overwrite"]
+        return words
 
-    def run(self, name, ranks, settings):
+    def plan(self, cell, *words):
+        return output_of([self.program, "plan", str(HERE / "deep.toml"), "--np",
+                          str(cell.ranks), *self.settings(cell.settings),
+                          *words])
+
+    def recipe(self, cell):
+        """What a result depends on, the program apart, as a short text."""
+        plan = [line for line in self.plan(cell).splitlines()
+                if line and not line.startswith("#")]
+        source = [line for line in (HERE / "deep.toml").read_text().splitlines()
+                  if line.partition("#")[0].strip()]
+        text = json.dumps([source, self.settings([]), plan])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def train(self, name, ranks, settings):
         """Rows of metrics.jsonl, of a run that is there or of a new one."""
         place = self.folder / name
         done = place / "done"
         if not done.exists():
-            command = self.command(name, settings)
+            command = [self.program, "train", str(HERE / "deep.toml"),
+                       *self.settings(settings), "--set",
+                       f'run.output="{place}"', "--overwrite"]
             if ranks > 1:
                 command = ["mpirun", "-np", str(ranks), "--oversubscribe",
                            "--bind-to", "none", *command]
                 if os.geteuid() == 0:
                     command.insert(1, "--allow-run-as-root")
-            result = subprocess.run(command, capture_output=True, text=True)
-            if result.returncode != 0:
-                sys.exit(f"{' '.join(command)}: {result.stderr}")
-            (place / "log.txt").write_text(result.stdout)
+            (place / "log.txt").write_text(output_of(command))
             done.touch()
         text = (place / "metrics.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines()]
 
-    def predicted_s(self, name, ranks):
-        """Of the plan that the run had."""
-        command = [self.program, "plan", str(self.folder / name / "input.toml"),
-                   "--np", str(ranks), "--json", "--plan",
-                   str(self.folder / name / "plan.txt")]
-        return json.loads(subprocess.run(
-            command, capture_output=True, text=True, check=True).stdout)[
-                "step_s"]
+    def result(self, cell, recipe):
+        # Another plan's run is another run.
+        name = f"{cell.name}-{recipe}"
+        rows = self.train(name, cell.ranks, cell.settings)
+        path = self.folder / name / "plan.txt"
+        plan = path.read_text()
+        # For the same numbers by one rank: with the fences of that plan.
+        alone = (self.train(f"{name}-alone", 1,
+                            [f'compression.fences="{path}"'])
+                 if re.search(r"^fence ", plan, re.MULTILINE)
+                 else self.train("dense-alone", 1, []))
+        return {
+            "testbed": cell.testbed.name, "partition": cell.partition,
+            "compression": cell.rule, "ranks": cell.ranks,
+            "stages": len(re.findall(r"^stage ", plan, re.MULTILINE)),
+            "predicted_s": json.loads(self.plan(cell, "--json"))["step_s"],
+            "emulated_s": rows[-1]["emulated_step_s"],
+            "is_same": losses(rows) == losses(alone),
+            "validation_loss": rows[-1]["validation_loss"],
+            "recipe": recipe}
 
 
 def losses(rows):
@@ -82,32 +143,39 @@ def losses(rows):
             for row in rows]
 
 
-def one_rank_settings(runs, name):
-    """For the same numbers by one rank: with the fences of that run's plan."""
-    plan = runs.folder / name / "plan.txt"
-    has_fences = re.search(r"^fence ", plan.read_text(), re.MULTILINE)
-    return [f'compression.fences="{plan}"'] if has_fences else []
+def line_of(result):
+    over = 100 * (result["emulated_s"] / result["predicted_s"] - 1)
+    return (f"| {result['testbed']} | {result['partition']} | "
+            f"{result['compression']} | {result['ranks']} | "
+            f"{result['stages']} | {result['predicted_s']:.4g} s | "
+            f"{result['emulated_s']:.4g} s | {over:+.2f}% | "
+            f"{'equal' if result['is_same'] else '**differ**'} | "
+            f"{result['validation_loss']:.6f} |")
 
 
-def row_of(runs, testbed, partition, rule):
-    ranks = len(testbed.site_of_devices())
-    name = f"{testbed.name}-{partition}-{rule}"
-    rows = runs.run(name, ranks, [
-        "network.mode=emulated", f'topology.file="{testbed.path}"',
-        f"plan.partition={partition}", f"compression.rule={RULES[rule]}"])
-    settings = one_rank_settings(runs, name)
-    alone = runs.run(f"{name}-alone" if settings else "dense-alone", 1,
-                     settings)
-    is_same = losses(rows) == losses(alone)
-    plan = (runs.folder / name / "plan.txt").read_text()
-    stages = len(re.findall(r"^stage ", plan, re.MULTILINE))
-    predicted = runs.predicted_s(name, ranks)
-    emulated = rows[-1]["emulated_step_s"]
-    return (f"| {testbed.name} | {partition} | {rule} | {ranks} | {stages} | "
-            f"{predicted:.4g} s | {emulated:.4g} s | "
-            f"{100 * (emulated / predicted - 1):+.2f}% | "
-            f"{'equal' if is_same else '**differ**'} | "
-            f"{rows[-1]['validation_loss']:.6f} |"), is_same
+def write(cells, kept, stale, folder):
+    """The results, and which cells have none, or one of another plan."""
+    (folder / "many-ranks.json").write_text("{" + ",".join(
+        f"\n{json.dumps(name)}: {json.dumps(result)}"
+        for name, result in kept.items()) + "\n}\n")
+    lines = [
+        HEAD, "# A rank for every device", "",
+        "| testbed | partition | compression | ranks | stages | predicted step "
+        "| emulated step | over predicted | losses, and one rank's | "
+        f"validation loss after {STEPS} steps |",
+        "|---|---|---|--:|--:|--:|--:|--:|---|--:|",
+        *[line_of(kept[cell.name]) for cell in cells if cell.name in kept]]
+    missing = [f"`{cell.name}`" for cell in cells if cell.name not in kept]
+    if missing:
+        lines += ["", "Not run: " + ", ".join(missing) + "."]
+    if stale:
+        lines += ["", "Run with a plan that is not today's: " + ", ".join(
+            f"`{name}`" for name in stale) + "."]
+    (folder / "many-ranks.md").write_text("\n".join(lines) + "\n")
+
+
+def is_past(until):
+    return until is not None and f"{datetime.datetime.now():%H:%M}" >= until
 
 
 def main():
@@ -118,34 +186,40 @@ def main():
     parser.add_argument("--folder", default="many-ranks")
     parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN",
                         help='of "TESTBED-PARTITION-RULE", with * and ?')
-    parser.add_argument("--report", default=str(
+    parser.add_argument("--until", help="HH:MM")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--report", metavar="DOCS", default=str(
         evaluation.ROOT / "docs/evaluation"))
     arguments = parser.parse_args()
+    folder = pathlib.Path(arguments.report)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "many-ranks.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
     runs = Runs(arguments.program, pathlib.Path(arguments.folder).resolve())
-    lines = [
-        "<!-- Made by tests/bench/many_ranks.py; edit that. What it says: "
-        "../evaluation.md. -->\n", "# A rank for every device", "",
-        "| testbed | partition | compression | ranks | stages | predicted step "
-        "| emulated step | over predicted | losses, and one rank's | "
-        f"validation loss after {STEPS} steps |",
-        "|---|---|---|--:|--:|--:|--:|--:|---|--:|"]
-    all_same = True
-    for name in evaluation.TESTBEDS:
-        testbed = evaluation_testbed.read(
-            evaluation.ROOT / "inputs" / "testbeds" / f"{name}.toml")
-        for partition in PARTITIONS:
-            for rule in RULES:
-                cell = f"{name}-{partition}-{rule}"
-                if any(fnmatch.fnmatch(cell, pattern)
-                       for pattern in arguments.only):
-                    line, is_same = row_of(runs, testbed, partition, rule)
-                    lines.append(line)
-                    all_same &= is_same
-                    print(line, flush=True)
-    report = pathlib.Path(arguments.report) / "many-ranks.md"
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text("\n".join(lines) + "\n")
-    if not all_same:
+    testbeds = [evaluation_testbed.read(
+        evaluation.ROOT / "inputs" / "testbeds" / f"{name}.toml")
+        for name in evaluation.TESTBEDS]
+    cells = [Cell(testbed, partition, rule) for testbed in testbeds
+             for partition in PARTITIONS for rule in RULES]
+    stale = []
+    for cell in cells:
+        recipe = runs.recipe(cell)
+        if kept.get(cell.name, {}).get("recipe") == recipe:
+            continue
+        if arguments.list:
+            print(f"to do     {cell.name}", flush=True)
+        elif not is_past(arguments.until) and any(
+                fnmatch.fnmatch(cell.name, pattern)
+                for pattern in arguments.only):
+            kept[cell.name] = runs.result(cell, recipe)
+            print(line_of(kept[cell.name]), flush=True)
+            write(cells, kept, stale, folder)
+        elif cell.name in kept:
+            stale.append(cell.name)
+    if arguments.list:
+        return
+    write(cells, kept, stale, folder)
+    if not all(result["is_same"] for result in kept.values()):
         sys.exit("ranks and one rank do not have the same losses")
 
 
