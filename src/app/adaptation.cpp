@@ -126,7 +126,10 @@ std::vector<Fence> with_dense_fences(std::vector<Fence> fences,
 Adaptation::Adaptation(const Job& job,
                        const CompressionOptions& options,
                        ClockKind clock)
-    : job_(job), options_(options), clock_(clock) {
+    : job_(job),
+      options_(options),
+      clock_(clock),
+      errors_({}, feature_maps(job.graph)) {
     const auto& stages = job.plan.placement.stages;
     const Network& network = job.model.network();
     for (std::size_t s = 0; s + 1 < stages.size(); ++s) {
@@ -143,7 +146,7 @@ void Adaptation::take_errors(const std::vector<MeasuredError>& errors) {
         errors, std::back_inserter(all), [](const MeasuredError& error) {
             return std::isfinite(error.error);
         });
-    errors_ = ErrorTable(std::move(all));
+    errors_ = ErrorTable(std::move(all), errors_.maps());
 }
 
 void Adaptation::take_rates(const StepMeasurements& measured) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "fusionllm/plan/codec_error.hpp"
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/units.hpp"
 
@@ -54,7 +55,56 @@ std::string write(const std::optional<double>& number, int digits) {
     return number ? fmt::format("{:.{}g}", *number, digits) : "-";
 }
 
+const Fence* find_fence(const std::vector<Fence>& fences,
+                        const FenceReport& report) {
+    const auto found = std::ranges::find_if(fences, [&](const Fence& fence) {
+        return fence.cut == report.cut && fence.value.get() == report.value;
+    });
+    return found == fences.end() ? nullptr : &*found;
+}
+
+//! A line; "" where nothing was measured, or errors have no price.
+std::string describe_errors(const std::vector<FenceLine>& lines,
+                            const Job& job,
+                            const CompressionSection& section) {
+    std::vector<MeasuredError> measured;
+    for (const FenceLine& line : lines) {
+        const Fence* fence = find_fence(job.plan.fences, line.report);
+        if (fence != nullptr && line.report.error) {
+            measured.push_back({fence->cut,
+                                fence->value,
+                                line.report.direction,
+                                fence->codec,
+                                *line.report.error});
+        }
+    }
+    const double price = section.options.error_price;
+    if (measured.empty() || price <= 0) {
+        return "";
+    }
+    const ErrorTable typical({}, feature_maps(job.graph));
+    const double expected = price * typical.squared_errors(job.plan.fences);
+    const double found =
+        price *
+        ErrorTable(measured, typical.maps()).squared_errors(job.plan.fences);
+    const bool is_far_more = found > 2 * expected + 0.05;
+    return fmt::format(
+        "\nerrors  those measured cost {} to the same loss, typical ones of "
+        "these codecs {}{}\n",
+        more_steps_text(found),
+        more_steps_text(expected),
+        is_far_more && section.options.adapt == "off"
+            ? "; adapt = \"on\" in [compression] chooses codecs by measured "
+              "ones"
+            : "");
+}
+
 }  // namespace
+
+std::string more_steps_text(double more_steps) {
+    return more_steps < 1 ? fmt::format("{:.2g}% more steps", 100 * more_steps)
+                          : "twice the steps or many more";
+}
 
 std::string_view name_of(Direction direction) {
     return direction == Direction::forward ? "forward" : "backward";
@@ -66,19 +116,15 @@ std::vector<FenceLine> make_fence_lines(const std::vector<FenceReport>& reports,
                                         const Network& network) {
     std::vector<FenceLine> lines;
     for (const FenceReport& report : reports) {
-        const ValueId value(report.value);
-        const auto fence =
-            std::ranges::find_if(plan.fences, [&](const Fence& candidate) {
-                return candidate.cut == report.cut && candidate.value == value;
-            });
-        if (fence == plan.fences.end()) {
+        const Fence* fence = find_fence(plan.fences, report);
+        if (fence == nullptr) {
             continue;
         }
-        const MatrixShape shape = shape_of(graph, value);
+        const MatrixShape shape = shape_of(graph, fence->value);
         const CodecSpec spec =
             resolve(fence->codec, shape).of(report.direction);
         FenceLine line{report,
-                       graph.value(value).name,
+                       graph.value(fence->value).name,
                        "",
                        to_text(spec),
                        element_ratio(spec, shape),
@@ -93,7 +139,9 @@ std::vector<FenceLine> make_fence_lines(const std::vector<FenceReport>& reports,
     return lines;
 }
 
-std::string describe_fences(const std::vector<FenceLine>& lines) {
+std::string describe_fences(const std::vector<FenceLine>& lines,
+                            const Job& job,
+                            const CompressionSection& section) {
     if (lines.empty()) {
         return "";
     }
@@ -124,7 +172,8 @@ std::string describe_fences(const std::vector<FenceLine>& lines) {
                          "cosine",
                          "encode s",
                          "saved s"},
-                        rows);
+                        rows) +
+           describe_errors(lines, job, section);
 }
 
 }  // namespace fusionllm

@@ -8,6 +8,8 @@
 #include "fusionllm/runtime/fence_report.hpp"
 #include "fusionllm/topology/network.hpp"
 
+#include "app/job.hpp"
+
 namespace fusionllm {
 
 //! What one direction of a fence did in a step, in words.
@@ -32,7 +34,16 @@ std::vector<FenceLine> make_fence_lines(const std::vector<FenceReport>& reports,
 //! "forward"
 std::string_view name_of(Direction direction);
 
-//! A table for people; an empty text if there are no fences.
-std::string describe_fences(const std::vector<FenceLine>& lines);
+//! "19% more steps"; prices of errors are known for small ones only.
+std::string more_steps_text(double more_steps);
+
+/*!
+ * For people: a table, and what the errors in it are taken to cost in steps
+ * beside those that were expected of the codecs, with what to do where they
+ * cost far more. Empty if there are no fences.
+ */
+std::string describe_fences(const std::vector<FenceLine>& lines,
+                            const Job& job,
+                            const CompressionSection& section);
 
 }  // namespace fusionllm

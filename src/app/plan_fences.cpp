@@ -14,11 +14,12 @@ namespace {
 
 FenceWay make_way(const CodecChoice& codec,
                   const MatrixShape& shape,
-                  Direction direction) {
+                  Direction direction,
+                  RowsOf rows) {
     const CodecSpec spec = resolve(codec, shape).of(direction);
     return {to_text(spec),
             static_cast<double>(encoded_message_bytes(spec, shape)),
-            prior_error(codec, direction)};
+            prior_error(codec, direction, rows)};
 }
 
 //! The devices of the stages before and after the cut, or of the one it is in.
@@ -35,6 +36,7 @@ std::pair<DeviceId, DeviceId> devices_at(const Placement& placement,
 
 std::vector<PlannedFence> report_fences(const Job& job, const Plan& plan) {
     const Network& network = job.model.network();
+    const ErrorTable errors({}, feature_maps(job.graph));
     std::vector<PlannedFence> lines;
     for (const Fence& fence : plan.fences) {
         const MatrixShape shape = shape_of(job.graph, fence.value);
@@ -48,8 +50,9 @@ std::vector<PlannedFence> report_fences(const Job& job, const Plan& plan) {
         line.byte_ratio = byte_ratio(fence.codec, shape);
         line.dense_bytes = static_cast<double>(
             dense_message_bytes(job.graph.value(fence.value).type));
-        line.forward = make_way(fence.codec, shape, Direction::forward);
-        line.backward = make_way(fence.codec, shape, Direction::backward);
+        const RowsOf rows = errors.rows_of(fence.value);
+        line.forward = make_way(fence.codec, shape, Direction::forward, rows);
+        line.backward = make_way(fence.codec, shape, Direction::backward, rows);
         const auto codec_s = [&](Direction way, DeviceId from, DeviceId to) {
             return job.model.codec_s(from,
                                      encode_work(fence.codec, shape, way)) +

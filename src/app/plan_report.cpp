@@ -11,6 +11,8 @@
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/units.hpp"
 
+#include "app/fence_table.hpp"
+
 namespace fusionllm {
 namespace {
 
@@ -108,16 +110,6 @@ std::vector<std::string> part_row(const char* name,
             what};
 }
 
-//! By the price of errors, which is known for small ones only.
-std::string describe_more_steps(double more_steps) {
-    const std::string cost =
-        more_steps < 1 ? fmt::format("{:.2g}% more steps", 100 * more_steps)
-                       : "twice the steps or many more";
-    return fmt::format(
-        "errors  typical ones of these codecs cost {} to the same loss\n",
-        cost);
-}
-
 }  // namespace
 
 std::vector<std::string> stage_device_names(const Plan& plan,
@@ -156,7 +148,9 @@ std::string describe_step(const PlanReport& report) {
                             100 * report.busiest_link->share);
     }
     if (report.more_steps > 0) {
-        text += describe_more_steps(report.more_steps);
+        text += fmt::format(
+            "errors  typical ones of these codecs cost {} to the same loss\n",
+            more_steps_text(report.more_steps));
     }
     return text;
 }
@@ -180,7 +174,8 @@ PlanReport make_plan_report(const RunInput& input,
     report.unused = unused_devices(step.plan, job.topology);
     report.fences = report_fences(job, step.plan);
     report.more_steps = input.compression.options.error_price *
-                        ErrorTable().squared_errors(step.plan.fences);
+                        ErrorTable({}, feature_maps(job.graph))
+                            .squared_errors(step.plan.fences);
     if (!input.plan.file.empty() && input.compression.options.rule != "none") {
         report.note = fmt::format(
             "fences are those of the plan's file; compression.rule = \"{}\" "

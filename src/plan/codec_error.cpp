@@ -99,30 +99,58 @@ bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
 
 }  // namespace
 
-double prior_error(const CodecChoice& choice, Direction direction) {
+std::vector<ValueId> feature_maps(const OpGraph& graph) {
+    std::vector<ValueId> maps;
+    if (std::ranges::none_of(graph.ops(), [](const Op& op) {
+            return op.target.starts_with("aten::") &&
+                   op.target.find("conv") != std::string::npos;
+        })) {
+        return maps;
+    }
+    for (std::size_t v = 0; v < graph.values().size(); ++v) {
+        if (graph.values()[v].type.sizes.size() >= 4) {
+            maps.emplace_back(static_cast<std::uint32_t>(v));
+        }
+    }
+    return maps;
+}
+
+double prior_error(const CodecChoice& choice,
+                   Direction direction,
+                   RowsOf rows) {
     const double error = number_error(
         direction == Direction::forward ? choice.forward : choice.backward);
+    const double ratio = choice.element_ratio;
+    const bool is_map = rows == RowsOf::maps;
     if (direction == Direction::forward && is_graded(choice.forward.format)) {
         // A bit more halves what rounding loses, and not what is left out.
         const int more_bits = value_bits(choice.forward.format) - 4;
-        return std::min(1.0,
-                        0.013 * std::pow(choice.element_ratio, 1.1) *
-                            std::pow(0.8, more_bits));
+        const double of_features =
+            0.013 * std::pow(ratio, 1.1) * std::pow(0.8, more_bits);
+        const double of_maps = is_map ? 0.11 * std::pow(ratio, 1.1) : 0;
+        return std::min(1.0, std::hypot(of_features, of_maps));
     }
     if (direction == Direction::backward && is_graded(choice.forward.format)) {
         // Of a basis of the activations: less than of one of the gradients, but
         // most of them lie in its span.
         const double left_out =
-            std::min(1.0, 0.1 * std::pow(choice.element_ratio, 0.7));
+            std::min(1.0, (is_map ? 0.35 : 0.1) * std::pow(ratio, 0.7));
         return std::min(1.0, std::hypot(left_out, error));
     }
     const double kept = kept_squares(choice);
     return std::sqrt(1 - kept + kept * error * error);
 }
 
-ErrorTable::ErrorTable(std::vector<MeasuredError> measured)
-    : measured_(std::move(measured)) {
+ErrorTable::ErrorTable(std::vector<MeasuredError> measured,
+                       std::vector<ValueId> maps)
+    : measured_(std::move(measured)), maps_(std::move(maps)) {
+    FUSIONLLM_EXPECTS(std::ranges::is_sorted(maps_));
     std::ranges::stable_sort(measured_, {}, key_of);
+}
+
+RowsOf ErrorTable::rows_of(ValueId value) const {
+    return std::ranges::binary_search(maps_, value) ? RowsOf::maps
+                                                    : RowsOf::features;
 }
 
 bool ErrorTable::has_any(std::size_t cut, ValueId value) const {
@@ -134,7 +162,8 @@ double ErrorTable::error(std::size_t cut,
                          ValueId value,
                          Direction direction,
                          const CodecChoice& choice) const {
-    const double prior = prior_error(choice, direction);
+    const RowsOf rows = rows_of(value);
+    const double prior = prior_error(choice, direction, rows);
     const auto range =
         std::ranges::equal_range(measured_, std::pair(cut, value), {}, key_of);
     std::optional<double> exact;
@@ -147,7 +176,7 @@ double ErrorTable::error(std::size_t cut,
         if (entry.codec == choice) {
             exact = entry.error;
         }
-        const double expected = prior_error(entry.codec, direction);
+        const double expected = prior_error(entry.codec, direction, rows);
         if (is_alike(entry.codec, choice, direction) && entry.error > 0 &&
             expected > 0) {
             log_sum += std::log(entry.error / expected);

@@ -33,15 +33,16 @@ FenceRule::FenceRule(const CostModel& model,
 }
 
 void FenceRule::add_profiles() {
-    // Cuts with values of the same shapes have the same options, unless
-    // something was measured there.
+    // Cuts with values of the same shapes and kinds have the same options,
+    // unless something was measured there.
     std::map<std::pair<std::size_t, std::vector<std::uint32_t>>, std::uint32_t>
         known;
     for (std::size_t cut = 0; cut <= model_.num_ops(); ++cut) {
         std::vector<std::uint32_t> shapes;
         bool has_any = false;
         for (const CutValue& value : model_.values_at(cut)) {
-            shapes.push_back(value.shape);
+            const bool is_map = errors_.rows_of(value.value) == RowsOf::maps;
+            shapes.push_back(2 * value.shape + (is_map ? 1 : 0));
             has_any |= errors_.has_any(cut, value.value);
         }
         std::ranges::sort(shapes);

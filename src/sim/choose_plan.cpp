@@ -124,9 +124,10 @@ std::vector<PlanRequest> other_requests(const PlanRequest& request,
 
 Found find_best(const CostModel& model,
                 const PlanRequest& request,
+                const ErrorTable& errors,
                 Starts starts) {
     const auto schedules = schedules_of(request);
-    const FenceRule rule(model, request.compression, ErrorTable());
+    const FenceRule rule(model, request.compression, errors);
     PlanSearch search(model, request, rule);
     Found found;
     found.placements = place(model, request, schedules, rule, found.problem);
@@ -145,7 +146,8 @@ Found find_best(const CostModel& model,
     if (is_op_fence && starts == Starts::many && rule.has_target() &&
         model.num_devices() <= most_devices_for_starts) {
         for (const PlanRequest& other : other_requests(request, rule)) {
-            search.offer(find_best(model, other, Starts::one).best, schedules);
+            search.offer(find_best(model, other, errors, Starts::one).best,
+                         schedules);
             search.improve();
         }
     }
@@ -212,10 +214,13 @@ std::string explain(const OpGraph& graph,
         throw InputError(explain(
             graph, model, topology, request, found.placements.all().front()));
     }
-    const bool would_fit =
-        model.recompute() == Recompute::off && is_memory_known(model) &&
-        find_best(model.with(Recompute::on), request, Starts::one).best.step_s <
-            infinity;
+    const bool would_fit = model.recompute() == Recompute::off &&
+                           is_memory_known(model) &&
+                           find_best(model.with(Recompute::on),
+                                     request,
+                                     ErrorTable({}, feature_maps(graph)),
+                                     Starts::one)
+                                   .best.step_s < infinity;
     throw InputError(
         fmt::format("{}{}",
                     found.problem->what(),
@@ -251,11 +256,12 @@ PlannedStep choose_plan(const OpGraph& graph,
                        request.micro_batches);
     const std::string problem = find_support_problem(model, graph, topology);
     FUSIONLLM_VALIDATE(problem.empty(), "{}", problem);
+    const ErrorTable errors({}, feature_maps(graph));
     Candidate best;
     Recompute recompute = Recompute::off;
     Found found;
     for (const Recompute way : recomputes_of(request, model)) {
-        found = find_best(model.with(way), request, Starts::many);
+        found = find_best(model.with(way), request, errors, Starts::many);
         if (found.best.step_s < best.step_s * least_gain) {
             best = found.best;
             recompute = way;

@@ -82,12 +82,27 @@ class CompressionTest(harness.ProgramTest):
                 for row in rows:
                     self.assertEqual(row[-2], row[-1], result)
 
+    def test_a_run_says_when_its_errors_are_not_those_expected(self):
+        # A model that has learnt nothing is in no few directions.
+        fences = self.make_fences("subspace(4,graded/int4s)")
+        command = ("run", *fences, "--overwrite", "--set", "train.steps=2")
+        line = re.search(r"^errors  those measured cost (.*)$",
+                         self.train(*command, ranks=2).stdout, re.MULTILINE)[1]
+        self.assertIn('adapt = "on" in [compression] chooses codecs by', line)
+
+        free = self.train(*command, "--set", "compression.error_price=0",
+                          ranks=2)
+        self.assertIn("fences, as last measured", free.stdout)
+        self.assertNotIn("errors  ", free.stdout)
+
     def test_a_run_says_what_its_fences_do(self):
         result = self.train(
             "run", *self.make_fences("int8"),
             "--set", "compression.evaluate=both", ranks=2)
 
         self.assertIn("fences, as last measured", result.stdout)
+        self.assertIn("errors  those measured cost 0.", result.stdout)
+        self.assertNotIn("adapt =", result.stdout)
         lines = self.records("run")
         measured = [line for line in lines if "fences" in line]
         self.assertEqual([line["step"] for line in measured], [1, 5, 9])

@@ -708,6 +708,43 @@ TEST(CodecErrorTest, quantisers_come_first_then_top_k_then_subspaces) {
     EXPECT_GT(error("int3s"), error("int3"));
 }
 
+TEST(CodecErrorTest, subspaces_of_maps_leave_more_out) {
+    const auto codec = [](const char* text) {
+        return parse_codec_choice(text, 1);
+    };
+    for (const char* text :
+         {"subspace(1.4,graded/int4s)", "subspace(4,graded6/int4s)"}) {
+        for (const auto way : {Direction::forward, Direction::backward}) {
+            EXPECT_GT(prior_error(codec(text), way, RowsOf::maps),
+                      2 * prior_error(codec(text), way))
+                << text;
+        }
+    }
+    EXPECT_LE(
+        prior_error(
+            codec("subspace(20,graded)"), Direction::forward, RowsOf::maps),
+        1);
+    EXPECT_EQ(prior_error(codec("int4"), Direction::forward, RowsOf::maps),
+              prior_error(codec("int4"), Direction::forward));
+}
+
+TEST(ErrorTableTest, knows_feature_maps_by_the_graph) {
+    const OpGraph images = make_resnet({.depth = 18}, 2);
+    const ErrorTable table({}, feature_maps(images));
+    for (const Op& op : images.ops()) {
+        for (const ValueId value : op.outputs) {
+            EXPECT_EQ(table.rows_of(value) == RowsOf::maps,
+                      images.value(value).type.sizes.size() == 4)
+                << op.name;
+        }
+    }
+    // Heads of attention have four dimensions, too.
+    const OpGraph tokens = make_gpt2(
+        {.layers = 2, .width = 8, .heads = 2, .context = 4, .vocabulary = 9},
+        2);
+    EXPECT_TRUE(feature_maps(tokens).empty());
+}
+
 TEST(ErrorTableTest, gradients_count_little_unless_they_lose_small_numbers) {
     const ValueId value(7);
     const ErrorTable table;

@@ -11,6 +11,18 @@
 
 namespace fusionllm {
 
+//! What the rows of a value are, of which a subspace takes the components.
+enum class RowsOf {
+    features,  //!< a row for each token, of all its features
+    maps,      //!< lines of feature maps: a row has one channel's places
+};
+
+/*!
+ * The values that are feature maps, ascending: those of four and more
+ * dimensions of a graph with convolutions.
+ */
+std::vector<ValueId> feature_maps(const OpGraph& graph);
+
 /*!
  * Relative L2 error, ||x - decoded|| / ||x||, that a codec typically makes:
  * what is assumed until it was measured. The quantisers' figures are those of
@@ -28,9 +40,15 @@ namespace fusionllm {
  *     subspace with graded values: 0.013 ratio^1.1 in all, as on activations of
  *     a small GPT, and 0.8 of that for each bit more
  *
+ *     the same of feature maps: 0.11 ratio^1.1 are left out, of gradients 0.35
+ *     ratio^0.7 instead of 0.1; as in a narrow ResNet-101
+ *     (docs/decisions/maps-are-no-tokens.md)
+ *
  * What is kept has the error of its numbers besides.
  */
-double prior_error(const CodecChoice& choice, Direction direction);
+double prior_error(const CodecChoice& choice,
+                   Direction direction,
+                   RowsOf rows = RowsOf::features);
 
 //! The error of one codec at one fence and direction, as it was measured.
 struct MeasuredError {
@@ -52,8 +70,10 @@ struct MeasuredError {
 class ErrorTable {
 public:
     ErrorTable() = default;
-    //! The last of equal entries counts.
-    explicit ErrorTable(std::vector<MeasuredError> measured);
+    //! Of equal entries the last one counts.
+    //! \param maps values that are feature maps, ascending
+    explicit ErrorTable(std::vector<MeasuredError> measured,
+                        std::vector<ValueId> maps = {});
 
     //! Whether anything was measured of the value there.
     bool has_any(std::size_t cut, ValueId value) const;
@@ -76,11 +96,14 @@ public:
     //! The sum of the squares of `both_errors`: what a price of errors counts.
     double squared_errors(std::span<const Fence> fences) const;
     const std::vector<MeasuredError>& measured() const { return measured_; }
+    const std::vector<ValueId>& maps() const { return maps_; }
+    RowsOf rows_of(ValueId value) const;
 
     friend bool operator==(const ErrorTable&, const ErrorTable&) = default;
 
 private:
     std::vector<MeasuredError> measured_;  // by (cut, value)
+    std::vector<ValueId> maps_;            // ascending
 };
 
 }  // namespace fusionllm

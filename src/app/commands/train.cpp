@@ -348,7 +348,8 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
         sections.push_back(unpack_sections(bytes));
     }
     std::printf("\n%s", describe_sections(sections).c_str());
-    if (const auto table = describe_fences(fences_); !table.empty()) {
+    if (const auto table = describe_fences(fences_, job_, input_.compression);
+        !table.empty()) {
         std::printf("\nfences, as last measured\n\n%s", table.c_str());
     }
     const SentSteps sent{trainer.traffic(),
