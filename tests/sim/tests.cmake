@@ -1,5 +1,5 @@
 fusionllm_add_test(sim/bottleneck_test.cpp)
-fusionllm_add_test(sim/choose_plan_test.cpp)
+fusionllm_add_test(sim/choose_plan_test.cpp TIMEOUT 180)
 fusionllm_add_test(sim/depth_test.cpp)
 fusionllm_add_test(sim/simulate_test.cpp)
 fusionllm_add_test(sim/step_parts_test.cpp)
