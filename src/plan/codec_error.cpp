@@ -1,8 +1,13 @@
 #include "fusionllm/plan/codec_error.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <string>
+#include <string_view>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "fusionllm/util/error.hpp"
 
@@ -79,6 +84,31 @@ std::pair<std::size_t, ValueId> key_of(const MeasuredError& entry) {
     return {entry.cut, entry.value};
 }
 
+bool is_convolution(const Op& op) {
+    return op.target.starts_with("aten::") &&
+           op.target.find("conv") != std::string::npos;
+}
+
+//! Ops that move dimensions, or make features of features.
+bool gives_rows_another_meaning(const Op& op) {
+    constexpr std::array names = {"permute",
+                                  "transpose",
+                                  "movedim",
+                                  "view",
+                                  "reshape",
+                                  "flatten",
+                                  "unflatten",
+                                  "linear",
+                                  "addmm",
+                                  "matmul",
+                                  "mm",
+                                  "bmm",
+                                  "einsum"};
+    return std::ranges::any_of(names, [&](std::string_view name) {
+        return op.target == fmt::format("aten::{}", name);
+    });
+}
+
 //! Codecs whose errors go up and down together.
 bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
     const auto& values = [&](const CodecChoice& choice) -> const ValueChoice& {
@@ -100,15 +130,25 @@ bool is_alike(const CodecChoice& a, const CodecChoice& b, Direction direction) {
 }  // namespace
 
 std::vector<ValueId> feature_maps(const OpGraph& graph) {
-    std::vector<ValueId> maps;
-    if (std::ranges::none_of(graph.ops(), [](const Op& op) {
-            return op.target.starts_with("aten::") &&
-                   op.target.find("conv") != std::string::npos;
-        })) {
-        return maps;
+    std::vector<bool> is_map(graph.values().size(), false);
+    const auto num_dims = [&](ValueId id) {
+        return graph.value(id).type.sizes.size();
+    };
+    for (const Op& op : graph.ops()) {
+        const bool convolves = is_convolution(op);
+        for (const ValueId output : op.outputs) {
+            is_map[output.get()] =
+                convolves ||
+                (!gives_rows_another_meaning(op) &&
+                 std::ranges::any_of(used_values(op), [&](ValueId id) {
+                     return is_map[id.get()] &&
+                            num_dims(id) == num_dims(output);
+                 }));
+        }
     }
-    for (std::size_t v = 0; v < graph.values().size(); ++v) {
-        if (graph.values()[v].type.sizes.size() >= 4) {
+    std::vector<ValueId> maps;
+    for (std::size_t v = 0; v < is_map.size(); ++v) {
+        if (is_map[v]) {
             maps.emplace_back(static_cast<std::uint32_t>(v));
         }
     }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "fusionllm/graph/gpt2.hpp"
+#include "fusionllm/graph/graph_builder.hpp"
 #include "fusionllm/graph/resnet.hpp"
 #include "fusionllm/plan/partition.hpp"
 #include "fusionllm/wire/message_header.hpp"
@@ -743,6 +744,33 @@ TEST(ErrorTableTest, knows_feature_maps_by_the_graph) {
         {.layers = 2, .width = 8, .heads = 2, .context = 4, .vocabulary = 9},
         2);
     EXPECT_TRUE(feature_maps(tokens).empty());
+}
+
+TEST(ErrorTableTest, patches_of_an_image_are_tokens_once_they_are_moved) {
+    GraphBuilder graph("patches");
+    const TensorType map{DType::f32, {2, 8, 16}};
+    const TensorType rows{DType::f32, {2, 16, 8}};
+    const ValueId x = graph.add_input("x", {DType::f32, {2, 3, 64}});
+    const ValueId weight = graph.add_parameter(
+        "weight", {DType::f32, {8, 3, 4}}, {Initializer::Kind::normal, 1});
+    const ValueId patches =
+        graph.add_op("patches", "aten::conv1d", {x, weight}, map);
+    const ValueId active = graph.add_op("active", "aten::relu", {patches}, map);
+    const ValueId moved =
+        graph.add_op("moved",
+                     "aten::permute",
+                     {active, std::vector<std::int64_t>{0, 2, 1}},
+                     rows);
+    const ValueId tokens = graph.add_op("tokens", "aten::relu", {moved}, rows);
+    graph.set_loss(
+        graph.add_op("loss", "aten::mean", {tokens}, {DType::f32, {}}));
+    const OpGraph built = graph.build();
+
+    std::vector<std::string> names;
+    for (const ValueId id : feature_maps(built)) {
+        names.push_back(built.value(id).name);
+    }
+    EXPECT_EQ(names, (std::vector<std::string>{"patches", "active"}));
 }
 
 TEST(ErrorTableTest, gradients_count_little_unless_they_lose_small_numbers) {

@@ -18,8 +18,9 @@ enum class RowsOf {
 };
 
 /*!
- * The values that are feature maps, ascending: those of four and more
- * dimensions of a graph with convolutions.
+ * The values that are feature maps, ascending: what convolutions make, and what
+ * ops make of that with as many dimensions; until one moves dimensions, or
+ * multiplies matrices.
  */
 std::vector<ValueId> feature_maps(const OpGraph& graph);
 
