@@ -85,7 +85,7 @@ GRADED_32 = "subspace(4.5,graded5)"
 FINE_16 = "subspace(2.2,graded5)"
 GRADED_68, GRADED_104 = "subspace(10,graded5)", "subspace(16,graded5)"
 WIDE_100 = "subspace(15,graded5)"
-# Of 64 columns, for which the bits of a row are more: 66x and 107x.
+# Of 64 columns, for which the bits of a row are more: 66x and 110x.
 NARROW, NARROW_100 = "subspace(10.7,graded5)", "subspace(20,graded5)"
 # The study's own codec at 101x.
 STUDYS_101 = "subspace(16,int4)"
@@ -118,6 +118,7 @@ def cells():
         wide("dense", "none"), control("wide", 2, "embedding"),
         *[wide(label) for label in (WIDE_100, GRADED_16)],
         *[wide(label, "one") for label in (WIDE_100, GRADED_16)],
+        *[wide(label, "last") for label in (WIDE_100, GRADED_16)],
         *[wide(label, "none" if label == "dense" else "all", seed)
           for seed in (2, 3) for label in ("dense", WIDE_100, GRADED_16)],
         *[hops(label, "none" if label == "dense" else "all", seed)
