@@ -94,8 +94,8 @@ std::string describe_errors(const std::vector<FenceLine>& lines,
         more_steps_text(found),
         more_steps_text(expected),
         is_far_more && section.options.adapt == "off"
-            ? "; adapt = \"on\" in [compression] chooses codecs by measured "
-              "ones"
+            ? "; rule = \"adaptive\" with adapt = \"on\" in [compression] "
+              "chooses codecs by measured ones"
             : "");
 }
 

@@ -88,7 +88,8 @@ class CompressionTest(harness.ProgramTest):
         command = ("run", *fences, "--overwrite", "--set", "train.steps=2")
         line = re.search(r"^errors  those measured cost (.*)$",
                          self.train(*command, ranks=2).stdout, re.MULTILINE)[1]
-        self.assertIn('adapt = "on" in [compression] chooses codecs by', line)
+        self.assertIn('rule = "adaptive" with adapt = "on" in [compression] '
+                      "chooses codecs by measured ones", line)
 
         free = self.train(*command, "--set", "compression.error_price=0",
                           ranks=2)
