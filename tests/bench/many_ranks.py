@@ -12,9 +12,10 @@ those of one rank with the same fences.
 
 Writes many-ranks.json and, made of it, many-ranks.md to DOCS (docs/evaluation).
 What is in many-ranks.json is not run again, on any machine, as long as its recipe
-is the same: the input and the plan that `fusionllm plan` makes today. --list says
-what there is to do. A run of 48 ranks takes about 5 GB of memory and a minute or
-two of two cores; --until starts none after that time of day.
+is the same: the input and the plan that `fusionllm plan` makes today. Results that
+--only leaves out are not looked at: that takes seconds a plan. --list says what there
+is to do. A run of 48 ranks takes about 5 GB of memory and a minute or two of two
+cores; --until starts none after that time of day.
 """
 
 import argparse
@@ -203,14 +204,15 @@ def main():
              for partition in PARTITIONS for rule in RULES]
     stale = []
     for cell in cells:
+        if not any(fnmatch.fnmatch(cell.name, pattern)
+                   for pattern in arguments.only):
+            continue
         recipe = runs.recipe(cell)
         if kept.get(cell.name, {}).get("recipe") == recipe:
             continue
         if arguments.list:
             print(f"to do     {cell.name}", flush=True)
-        elif not is_past(arguments.until) and any(
-                fnmatch.fnmatch(cell.name, pattern)
-                for pattern in arguments.only):
+        elif not is_past(arguments.until):
             kept[cell.name] = runs.result(cell, recipe)
             print(line_of(kept[cell.name]), flush=True)
             write(cells, kept, stale, folder)
