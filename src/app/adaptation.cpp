@@ -126,10 +126,7 @@ std::vector<Fence> with_dense_fences(std::vector<Fence> fences,
 Adaptation::Adaptation(const Job& job,
                        const CompressionOptions& options,
                        ClockKind clock)
-    : job_(job),
-      options_(options),
-      clock_(clock),
-      errors_({}, feature_maps(job.graph)) {
+    : job_(job), options_(options), clock_(clock), errors_(job.graph) {
     const auto& stages = job.plan.placement.stages;
     const Network& network = job.model.network();
     for (std::size_t s = 0; s + 1 < stages.size(); ++s) {

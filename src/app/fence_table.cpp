@@ -82,7 +82,7 @@ std::string describe_errors(const std::vector<FenceLine>& lines,
     if (measured.empty() || price <= 0) {
         return "";
     }
-    const ErrorTable typical({}, feature_maps(job.graph));
+    const ErrorTable typical(job.graph);
     const double expected = price * typical.squared_errors(job.plan.fences);
     const double found =
         price *

@@ -36,7 +36,7 @@ std::pair<DeviceId, DeviceId> devices_at(const Placement& placement,
 
 std::vector<PlannedFence> report_fences(const Job& job, const Plan& plan) {
     const Network& network = job.model.network();
-    const ErrorTable errors({}, feature_maps(job.graph));
+    const ErrorTable errors(job.graph);
     std::vector<PlannedFence> lines;
     for (const Fence& fence : plan.fences) {
         const MatrixShape shape = shape_of(job.graph, fence.value);

@@ -174,8 +174,7 @@ PlanReport make_plan_report(const RunInput& input,
     report.unused = unused_devices(step.plan, job.topology);
     report.fences = report_fences(job, step.plan);
     report.more_steps = input.compression.options.error_price *
-                        ErrorTable({}, feature_maps(job.graph))
-                            .squared_errors(step.plan.fences);
+                        ErrorTable(job.graph).squared_errors(step.plan.fences);
     if (!input.plan.file.empty() && input.compression.options.rule != "none") {
         report.note = fmt::format(
             "fences are those of the plan's file; compression.rule = \"{}\" "

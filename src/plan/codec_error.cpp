@@ -181,6 +181,8 @@ double prior_error(const CodecChoice& choice,
     return std::sqrt(1 - kept + kept * error * error);
 }
 
+ErrorTable::ErrorTable(const OpGraph& graph) : maps_(feature_maps(graph)) {}
+
 ErrorTable::ErrorTable(std::vector<MeasuredError> measured,
                        std::vector<ValueId> maps)
     : measured_(std::move(measured)), maps_(std::move(maps)) {

@@ -214,13 +214,11 @@ std::string explain(const OpGraph& graph,
         throw InputError(explain(
             graph, model, topology, request, found.placements.all().front()));
     }
-    const bool would_fit = model.recompute() == Recompute::off &&
-                           is_memory_known(model) &&
-                           find_best(model.with(Recompute::on),
-                                     request,
-                                     ErrorTable({}, feature_maps(graph)),
-                                     Starts::one)
-                                   .best.step_s < infinity;
+    const bool would_fit =
+        model.recompute() == Recompute::off && is_memory_known(model) &&
+        find_best(
+            model.with(Recompute::on), request, ErrorTable(graph), Starts::one)
+                .best.step_s < infinity;
     throw InputError(
         fmt::format("{}{}",
                     found.problem->what(),
@@ -256,7 +254,7 @@ PlannedStep choose_plan(const OpGraph& graph,
                        request.micro_batches);
     const std::string problem = find_support_problem(model, graph, topology);
     FUSIONLLM_VALIDATE(problem.empty(), "{}", problem);
-    const ErrorTable errors({}, feature_maps(graph));
+    const ErrorTable errors(graph);
     Candidate best;
     Recompute recompute = Recompute::off;
     Found found;

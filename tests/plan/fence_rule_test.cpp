@@ -731,7 +731,7 @@ TEST(CodecErrorTest, subspaces_of_maps_leave_more_out) {
 
 TEST(ErrorTableTest, knows_feature_maps_by_the_graph) {
     const OpGraph images = make_resnet({.depth = 18}, 2);
-    const ErrorTable table({}, feature_maps(images));
+    const ErrorTable table(images);
     for (const Op& op : images.ops()) {
         for (const ValueId value : op.outputs) {
             EXPECT_EQ(table.rows_of(value) == RowsOf::maps,

@@ -71,6 +71,8 @@ struct MeasuredError {
 class ErrorTable {
 public:
     ErrorTable() = default;
+    //! Before anything was measured; knows the graph's feature maps.
+    explicit ErrorTable(const OpGraph& graph);
     //! Of equal entries the last one counts.
     //! \param maps values that are feature maps, ascending
     explicit ErrorTable(std::vector<MeasuredError> measured,
