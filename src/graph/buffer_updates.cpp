@@ -57,6 +57,21 @@ std::vector<std::size_t> changed_buffers(const OpGraph& graph, OpId id) {
     return {changed.begin(), changed.end()};
 }
 
+std::vector<bool> find_cuttable(const OpGraph& graph) {
+    std::vector<bool> cuttable(graph.ops().size() + 1, true);
+    for (std::uint32_t i = 0; i < graph.ops().size(); ++i) {
+        for (const std::size_t index : changed_buffers(graph, OpId(i))) {
+            const auto& users =
+                graph.users(graph.signature().buffers[index].value);
+            const auto [first, last] = std::ranges::minmax(users);
+            std::fill(cuttable.begin() + first.get() + 1,
+                      cuttable.begin() + last.get() + 1,
+                      false);
+        }
+    }
+    return cuttable;
+}
+
 void check_buffer_updates(const OpGraph& graph,
                           const std::vector<std::size_t>& cuts) {
     for (std::uint32_t i = 0; i < graph.ops().size(); ++i) {

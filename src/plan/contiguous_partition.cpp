@@ -262,7 +262,9 @@ std::optional<Placement> partition_contiguous(const CostModel& model,
 std::vector<std::size_t> all_cuts(const CostModel& model) {
     std::vector<std::size_t> cuts;
     for (std::size_t i = 0; i <= model.num_ops(); ++i) {
-        cuts.push_back(i);
+        if (model.can_cut(i)) {
+            cuts.push_back(i);
+        }
     }
     return cuts;
 }
@@ -291,6 +293,9 @@ std::vector<std::size_t> cheap_cuts(const CostModel& model,
     std::vector<std::size_t> cuts{0};
     std::size_t stretch = std::numeric_limits<std::size_t>::max();
     for (std::size_t i = 1; i < num_ops; ++i) {
+        if (!model.can_cut(i)) {
+            continue;
+        }
         if (stretch_of(i) != stretch) {
             stretch = stretch_of(i);
             cuts.push_back(i);
@@ -299,8 +304,11 @@ std::vector<std::size_t> cheap_cuts(const CostModel& model,
         }
     }
     cuts.push_back(num_ops);
-    const auto borders = model.op_support().borders();
-    cuts.insert(cuts.end(), borders.begin(), borders.end());
+    for (const std::size_t border : model.op_support().borders()) {
+        if (model.can_cut(border)) {
+            cuts.push_back(border);
+        }
+    }
     std::ranges::sort(cuts);
     cuts.erase(std::ranges::unique(cuts).begin(), cuts.end());
     return cuts;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "fusionllm/graph/buffer_updates.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/wire/message_header.hpp"
 
@@ -41,7 +42,10 @@ CostModel::CostModel(const OpGraph& graph,
                      const Workload& workload,
                      const Topology& topology,
                      double state_bytes)
-    : network_(topology), kinds_(topology.kinds), state_bytes_(state_bytes) {
+    : network_(topology),
+      kinds_(topology.kinds),
+      state_bytes_(state_bytes),
+      can_cut_(find_cuttable(graph)) {
     FUSIONLLM_EXPECTS(workload.ops.size() == graph.ops().size());
     flops_before_.push_back(0);
     saved_before_.push_back(0);
@@ -282,8 +286,14 @@ double CostModel::memory_bytes(OpRange ops, int in_flight) const {
     return fixed_memory_bytes(ops) + in_flight * in_flight_bytes(ops);
 }
 
+std::size_t CostModel::most_stages() const {
+    // The ends of the graph are two positions more.
+    return static_cast<std::size_t>(std::ranges::count(can_cut_, true)) - 1;
+}
+
 int CostModel::max_in_flight(DeviceId device, OpRange ops) const {
-    if (!support_.can_run(device, ops)) {
+    if (!can_cut(ops.begin) || !can_cut(ops.end) ||
+        !support_.can_run(device, ops)) {
         return 0;
     }
     const double memory = kind_of(device).memory_bytes;

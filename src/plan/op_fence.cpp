@@ -224,7 +224,7 @@ void offer_supported(const CostModel& model,
 void offer_baselines(const CostModel& model,
                      const PlannerOptions& options,
                      Candidates& candidates) {
-    if (model.num_devices() > model.num_ops()) {
+    if (model.num_devices() > model.most_stages()) {
         return;
     }
     for (const auto planner :

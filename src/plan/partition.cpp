@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "fusionllm/plan/contiguous_partition.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/random.hpp"
 #include "fusionllm/util/text.hpp"
@@ -29,9 +30,34 @@ std::vector<DeviceId> order_of(const CostModel& model,
     return order;
 }
 
+/*!
+ * The same number of stages, which end where the graph can be cut: each as near
+ * as it can be to where it ended, from the first one on.
+ */
+std::vector<std::size_t> move_to_cuttable(const CostModel& model,
+                                          std::vector<std::size_t> cuts) {
+    const std::vector<std::size_t> places = all_cuts(model);
+    std::size_t next = 1;  // the first place that is left
+    for (std::size_t s = 1; s + 1 < cuts.size(); ++s) {
+        const auto first = places.begin() + static_cast<std::ptrdiff_t>(next);
+        const auto last =
+            places.end() - static_cast<std::ptrdiff_t>(cuts.size() - 1 - s);
+        auto found = std::lower_bound(first, last, cuts[s]);
+        if (found == last ||
+            (found != first && cuts[s] - found[-1] <= found[0] - cuts[s])) {
+            --found;
+        }
+        cuts[s] = *found;
+        next = static_cast<std::size_t>(found - places.begin()) + 1;
+    }
+    return cuts;
+}
+
 //! Stage s runs the ops [cuts[s], cuts[s + 1]) on device s of the order.
-Placement make_placement(const std::vector<std::size_t>& cuts,
+Placement make_placement(const CostModel& model,
+                         const std::vector<std::size_t>& wanted,
                          const std::vector<DeviceId>& order) {
+    const std::vector<std::size_t> cuts = move_to_cuttable(model, wanted);
     Placement placement;
     for (std::size_t s = 0; s + 1 < cuts.size(); ++s) {
         placement.stages.push_back({{cuts[s], cuts[s + 1]}, {order[s]}});
@@ -76,6 +102,16 @@ void check_devices(const CostModel& model) {
                        num_devices,
                        model.num_ops(),
                        model.num_ops());
+    FUSIONLLM_VALIDATE(
+        num_devices <= model.most_stages(),
+        "{} devices but at most {} stages: ops that change a "
+        "buffer together, such as a batch norm that is used more "
+        "than once, share one; start at most {} ranks (with a "
+        "described [topology], the partition \"op_fence\" may "
+        "leave devices out)",
+        num_devices,
+        model.most_stages(),
+        model.most_stages());
 }
 
 Placement place_equal_ops(const CostModel& model,
@@ -86,7 +122,7 @@ Placement place_equal_ops(const CostModel& model,
     for (std::size_t s = 0; s <= num_stages; ++s) {
         cuts.push_back(s * model.num_ops() / num_stages);
     }
-    return make_placement(cuts, order_of(model, options));
+    return make_placement(model, cuts, order_of(model, options));
 }
 
 Placement place_equal_flops(const CostModel& model,
@@ -106,7 +142,8 @@ Placement place_equal_flops(const CostModel& model,
     }
     const auto before =
         work_before(model, [&](OpRange ops) { return model.flops(ops); });
-    return make_placement(detail::split_in_proportion(before, speeds), order);
+    return make_placement(
+        model, detail::split_in_proportion(before, speeds), order);
 }
 
 Placement place_equal_memory(const CostModel& model,
@@ -122,7 +159,8 @@ Placement place_equal_memory(const CostModel& model,
     }
     const auto before =
         work_before(model, [&](OpRange ops) { return model.kept_bytes(ops); });
-    return make_placement(detail::split_in_proportion(before, sizes), order);
+    return make_placement(
+        model, detail::split_in_proportion(before, sizes), order);
 }
 
 double estimate_step_s(const CostModel& model,

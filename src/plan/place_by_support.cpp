@@ -20,7 +20,8 @@ constexpr double most_steps = 1e8;
 class SupportSearch {
 public:
     SupportSearch(const CostModel& model, const std::vector<DeviceId>& devices)
-        : support_(model.op_support()),
+        : model_(model),
+          support_(model.op_support()),
           num_ops_(model.num_ops()),
           devices_(std::max<std::size_t>(support_.software().size(), 1)) {
         for (const DeviceId device : devices) {
@@ -81,7 +82,8 @@ private:
                 const std::size_t last =
                     std::min(support_.first_missing(s, begin), num_ops_);
                 for (end = std::max(end, begin); end < last;) {
-                    now[++end] = true;
+                    ++end;
+                    now[end] = model_.can_cut(end);
                 }
             }
         }
@@ -130,6 +132,7 @@ private:
         return number;
     }
 
+    const CostModel& model_;
     const OpSupport& support_;
     std::size_t num_ops_;
     bool is_too_large_ = false;

@@ -82,6 +82,12 @@ TEST(BufferUpdates, stay_in_the_stage_of_all_users) {
         "move the end of a stage past both, or train with fewer stages");
 }
 
+TEST(BufferUpdates, forbid_the_cuts_between_their_ops) {
+    // count, sum, norm, read: the counter is that of the first and the last.
+    EXPECT_EQ(find_cuttable(make_graph(true)),
+              (std::vector<bool>{true, false, false, false, true}));
+}
+
 TEST(EvaluationForm, of_an_op_turns_norms_with_statistics_off) {
     const OpGraph graph = make_graph(true);
     Op norm = graph.ops()[2];

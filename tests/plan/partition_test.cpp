@@ -5,12 +5,15 @@
 #include <limits>
 #include <random>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "fusionllm/graph/buffer_updates.hpp"
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "chain.hpp"
+#include "message_of.hpp"
 
 namespace fusionllm::test {
 namespace {
@@ -247,6 +250,68 @@ TEST(PartitionTest, more_devices_than_ops_are_refused_with_both_numbers) {
         EXPECT_NE(error_of(name, 37, 48).find("48 devices but only 37 ops;"),
                   std::string::npos);
     }
+}
+
+//! relu.0 to relu.9, and a batch norm at the third and the sixth place.
+OpGraph make_shared_norm() {
+    GraphBuilder graph("shared");
+    const TensorType type{DType::f32, {8, 4}};
+    const TensorType row{DType::f32, {4}};
+    const Initializer zeros{Initializer::Kind::zeros, 0};
+    ValueId x = graph.add_parameter("w", type, zeros);
+    const ValueId mean = graph.add_buffer("mean", row, zeros);
+    const ValueId variance = graph.add_buffer("variance", row, zeros);
+    for (int i = 0; i < 10; ++i) {
+        const bool is_norm = i == 2 || i == 5;
+        std::vector<Argument> arguments{x};
+        if (is_norm) {
+            arguments = {x,
+                         NoArgument{},
+                         NoArgument{},
+                         mean,
+                         variance,
+                         true,
+                         0.1,
+                         1e-5,
+                         false};
+        }
+        x = graph.add_op(fmt::format("op.{}", i),
+                         is_norm ? "aten::batch_norm" : "aten::relu",
+                         arguments,
+                         type);
+    }
+    graph.set_loss(graph.add_op("loss", "aten::sum", {x}, {DType::f32, {}}));
+    return graph.build();
+}
+
+TEST(PartitionTest, ops_that_change_a_buffer_together_share_a_stage) {
+    const OpGraph graph = make_shared_norm();
+    const Workload workload = estimate_workload(graph);
+    const auto model_for = [&](int num_devices) {
+        return CostModel(
+            graph, workload, make_uniform_topology(num_devices), 0);
+    };
+    ASSERT_EQ(model_for(2).most_stages(), 8U);  // of 11 ops, 3 cuts less
+    for (const std::string& name : partition_names()) {
+        const int most = name == "exhaustive" ? 3 : 8;
+        for (int devices = 1; devices <= most; ++devices) {
+            const Placement placement =
+                partition(name, model_for(devices), {.use = DeviceUse::all});
+
+            const Cuts cuts = cuts_of(placement);
+            EXPECT_EQ(cuts.size(), static_cast<std::size_t>(devices) + 1)
+                << name;
+            EXPECT_TRUE(std::ranges::adjacent_find(
+                            cuts, std::greater_equal<>()) == cuts.end())
+                << name;
+            EXPECT_NO_THROW(
+                check_buffer_updates(graph, {cuts.begin() + 1, cuts.end()}))
+                << name << " of " << devices;
+        }
+    }
+    EXPECT_THAT(
+        message_of<InputError>([&] { place_equal_ops(model_for(9), {}); }),
+        testing::HasSubstr("9 devices but at most 8 stages"));
 }
 
 TEST(PartitionTest, an_unknown_name_gets_the_nearest_one) {

@@ -15,6 +15,12 @@ namespace fusionllm {
 std::vector<std::size_t> changed_buffers(const OpGraph& graph, OpId op);
 
 /*!
+ * Whether stages may end before each op: no buffer that training changes has ops
+ * on either side. By position, 0 to the number of ops.
+ */
+std::vector<bool> find_cuttable(const OpGraph& graph);
+
+/*!
  * Check that stages which end before the ops `cuts` (ascending) keep every
  * buffer that training changes with all of its ops: no message carries it.
  *

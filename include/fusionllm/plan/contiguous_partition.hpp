@@ -63,7 +63,7 @@ std::optional<Placement> partition_contiguous(const CostModel& model,
 //! Whether `partition_contiguous` tries everything.
 bool is_exact(const PartitionTask& task);
 
-//! Every position: 0 to the number of ops.
+//! Every position that can be cut, 0 and the number of ops with them.
 std::vector<std::size_t> all_cuts(const CostModel& model);
 
 /*!

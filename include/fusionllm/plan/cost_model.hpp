@@ -64,6 +64,10 @@ public:
 
     //! The cut before op `position`; nothing crosses at 0 and at `num_ops()`.
     const CutCost& cut(std::size_t position) const { return cuts_[position]; }
+    //! Whether a stage may end there: `find_cuttable`.
+    bool can_cut(std::size_t position) const { return can_cut_[position]; }
+    //! As many as there are places to cut, and one more.
+    std::size_t most_stages() const;
     //! The values of `compressible_values` at the cut, ascending.
     std::span<const CutValue> values_at(std::size_t position) const {
         return std::span(cut_values_)
@@ -105,8 +109,8 @@ public:
         return saved_before_[ops.end] - saved_before_[ops.begin];
     }
     //! Most micro-batches in flight that fit the device; a large number if its
-    //! memory is not known; 0 if the stage does not fit at all, or has an op
-    //! that the device cannot run.
+    //! memory is not known; 0 if the stage does not fit at all, has an op that
+    //! the device cannot run, or begins or ends where it may not.
     int max_in_flight(DeviceId device, OpRange ops) const;
 
     //! Elements of the parameters that the ops use, each once.
@@ -171,6 +175,7 @@ private:
     OpSupport support_;
     std::vector<KindSums> sums_;            // by kind
     std::vector<CutCost> cuts_;             // by position, 0 to num_ops
+    std::vector<bool> can_cut_;             // by position
     std::vector<CutValue> cut_values_;      // by position, then value
     std::vector<std::size_t> first_value_;  // by position, and the end
     std::vector<MatrixShape> shapes_;

@@ -31,11 +31,12 @@ struct PlannerOptions {
 /*
  * Planners: functions to a `Placement`, contiguous in canonical order, no stage
  * empty. The first three are baselines: one stage a device in the given or a
- * random order of devices, blind to links and to what fits; they throw
- * `InputError` when there are more devices than ops.
+ * random order of devices, blind to links and to what fits, their cuts moved to
+ * the nearest places where the graph can be cut; they throw `InputError` when
+ * there are more devices than stages can be.
  */
 
-//! Throws `InputError` unless there are devices, and an op for each of them.
+//! Throws `InputError` unless there are devices, and a stage for each of them.
 void check_devices(const CostModel& model);
 
 //! As many ops in every stage; cut k is before op floor(k n / S).
