@@ -27,7 +27,8 @@ void NamedWeights::check(const OpGraph& graph) const {
     const auto check_type = [&](const std::string& name, ValueId value) {
         const auto stored = stored_name(name);
         FUSIONLLM_VALIDATE(
-            !stored || reader_.type(*stored) == graph.value(value).type,
+            !stored || reader_.type(*stored) == graph.value(value).type ||
+                as_real(reader_.type(*stored)) == graph.value(value).type,
             "the tensor '{}' is {} in '{}', but {} in the model; "
             "give 'weights' in [model] a file of the same model",
             stored.value_or(""),

@@ -133,7 +133,7 @@ std::string describe_run(const RunInput& input,
 std::string unit_of_input(const OpGraph& graph) {
     const auto& inputs = graph.signature().inputs;
     return !inputs.empty() &&
-                   is_floating_point(graph.value(inputs.front()).type.dtype)
+                   is_differentiable(graph.value(inputs.front()).type.dtype)
                ? "samples"
                : "tokens";
 }

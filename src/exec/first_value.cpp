@@ -129,7 +129,7 @@ at::Tensor take_given(const std::string& what,
     if (!given) {
         return {};
     }
-    FUSIONLLM_VALIDATE(given->type == type,
+    FUSIONLLM_VALIDATE(given->type == type || as_real(given->type) == type,
                        "the given weights have {} '{}' as {}, but in the model "
                        "it is {}; give the weights of this model",
                        what,
@@ -144,6 +144,7 @@ at::Tensor take_given(const std::string& what,
                        to_text(type),
                        given->bytes.size(),
                        num_bytes(type));
+    given->type = type;
     return take(std::move(*given), device);
 }
 

@@ -34,21 +34,25 @@ at::ScalarType to_scalar_type(DType dtype) {
             return at::kByte;
         case DType::boolean:
             return at::kBool;
+        case DType::c64:
+            return at::kComplexFloat;
+        case DType::c128:
+            return at::kComplexDouble;
     }
     throw Error(
         fmt::format("no dtype has the number {}", static_cast<int>(dtype)));
 }
 
 DType to_dtype(at::ScalarType type) {
-    for (int number = 0; number <= static_cast<int>(DType::boolean); ++number) {
+    for (int number = 0; number < num_dtypes; ++number) {
         const auto dtype = static_cast<DType>(number);
         if (to_scalar_type(dtype) == type) {
             return dtype;
         }
     }
     throw Error(fmt::format(
-        "tensors of {} cannot leave LibTorch; use a real number, an integer "
-        "or a bool",
+        "tensors of {} cannot leave LibTorch; use a real or complex number, an "
+        "integer or a bool",
         c10::toString(type)));
 }
 
@@ -109,7 +113,19 @@ std::vector<std::int64_t> dense_strides(
     return strides;
 }
 
-at::Tensor normalise(const at::Tensor& tensor) {
+namespace {
+
+//! `conj`, and `imag` of that, leave marks in place of new elements.
+at::Tensor without_marks(const at::Tensor& tensor) {
+    return tensor.is_conj() || tensor.is_neg()
+               ? tensor.resolve_conj().resolve_neg()
+               : tensor;
+}
+
+}  // namespace
+
+at::Tensor normalise(const at::Tensor& given) {
+    const at::Tensor tensor = without_marks(given);
     if (tensor.is_contiguous()) {
         // Row-major but for dims of size 1: the usual case, checked first.
         const auto sizes = tensor.sizes();
@@ -139,7 +155,8 @@ at::Tensor normalise(const at::Tensor& tensor) {
 }
 
 HostTensor to_host(const at::Tensor& tensor) {
-    const at::Tensor host = tensor.detach().to(at::kCPU).contiguous();
+    const at::Tensor host =
+        without_marks(tensor.detach().to(at::kCPU)).contiguous();
     HostTensor result{type_of(host), {}};
     result.bytes.resize(host.nbytes());
     if (!result.bytes.empty()) {

@@ -34,7 +34,7 @@ std::vector<bool> find_gradients(const std::vector<Value>& values,
                                  const std::vector<Op>& ops,
                                  const GraphSignature& signature) {
     const auto is_float = [&](ValueId id) {
-        return is_floating_point(values[id.get()].type.dtype);
+        return is_differentiable(values[id.get()].type.dtype);
     };
     std::vector<bool> depends(values.size(), false);
     for (const Parameter& parameter : signature.parameters) {

@@ -48,6 +48,8 @@ std::optional<DType> dtype_of(std::int64_t code) {
                                                         {6, DType::f16},
                                                         {7, DType::f32},
                                                         {8, DType::f64},
+                                                        {10, DType::c64},
+                                                        {11, DType::c128},
                                                         {12, DType::boolean},
                                                         {13, DType::bf16}};
     const auto* found =

@@ -88,7 +88,23 @@ private:
                            "the archive is damaged",
                            name);
     }
-    ValueId value(const std::string& name, const ExportedNode& node) const {
+    /*!
+     * Complex parameters are trained as pairs of real numbers, like PyTorch's
+     * optimizers do. They become complex where they are used, and not before
+     * the first op: what crosses a cut is then never a parameter.
+     */
+    ValueId value(const std::string& name, const ExportedNode& node) {
+        const ValueId found = find_value(name, node);
+        const auto is_pairs = complex_parameters_.find(found);
+        return is_pairs == complex_parameters_.end()
+                   ? found
+                   : writer_.write(is_pairs->second + ".complex",
+                                   "aten::view_as_complex",
+                                   {found},
+                                   type_of(name));
+    }
+    ValueId find_value(const std::string& name,
+                       const ExportedNode& node) const {
         const auto found = values_.find(name);
         FUSIONLLM_VALIDATE(found != values_.end(),
                            "{} reads the tensor '{}', which nothing makes "
@@ -121,12 +137,13 @@ private:
 
     void add_parameter(const ExportedInput& input,
                        const WeightLocation& weight) {
-        FUSIONLLM_VALIDATE(weight.type.dtype == DType::f32,
-                           "parameter '{}' is {}; only f32 parameters are "
-                           "trained, so call float() on the model before the "
-                           "export",
-                           input.name,
-                           to_text(weight.type));
+        FUSIONLLM_VALIDATE(
+            weight.type.dtype == DType::f32 || weight.type.dtype == DType::c64,
+            "parameter '{}' is {}; only parameters of f32, or "
+            "of complex numbers of f32, are trained, so convert "
+            "the model before the export, e.g. by float()",
+            input.name,
+            to_text(weight.type));
         const auto first = std::ranges::find(
             parameters_, weight, [](const auto& p) { return p.second; });
         if (first != parameters_.end()) {
@@ -135,9 +152,12 @@ private:
             return;
         }
         parameters_.emplace_back(input, weight);
-        define(
-            input.value,
-            graph_.add_parameter(writer_.unique(input.name), weight.type, {}));
+        const ValueId parameter = graph_.add_parameter(
+            writer_.unique(input.name), as_real(weight.type), {});
+        define(input.value, parameter);
+        if (is_complex(weight.type.dtype)) {
+            complex_parameters_.emplace(parameter, input.name);
+        }
     }
 
     Argument to_argument(const NamedArgument& argument,
@@ -409,7 +429,8 @@ private:
     AliasTracker aliases_;
     std::map<std::string, ValueId> values_;  // by exported name
     std::vector<std::pair<ExportedInput, WeightLocation>> parameters_;
-    std::set<std::string> buffers_;  // exported names
+    std::map<ValueId, std::string> complex_parameters_;  // their names
+    std::set<std::string> buffers_;                      // exported names
     //! What changed counters are called, with the counter.
     std::map<std::string, std::string> counted_;
     std::map<std::string, std::int64_t> counters_;  // by the model's name

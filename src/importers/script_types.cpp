@@ -178,6 +178,10 @@ std::optional<DType> dtype_of(at::ScalarType type) {
             return DType::u8;
         case at::kBool:
             return DType::boolean;
+        case at::kComplexFloat:
+            return DType::c64;
+        case at::kComplexDouble:
+            return DType::c128;
         default:
             return std::nullopt;
     }

@@ -86,7 +86,9 @@ DType parse_torch_dtype(const std::string& name) {
         {"torch.ShortStorage", DType::i16},
         {"torch.CharStorage", DType::i8},
         {"torch.ByteStorage", DType::u8},
-        {"torch.BoolStorage", DType::boolean}};
+        {"torch.BoolStorage", DType::boolean},
+        {"torch.ComplexFloatStorage", DType::c64},
+        {"torch.ComplexDoubleStorage", DType::c128}};
     const auto* found = std::ranges::find(
         types, name, [](const auto& pair) { return std::string(pair.first); });
     FUSIONLLM_VALIDATE(found != std::end(types),

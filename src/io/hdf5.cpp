@@ -19,7 +19,10 @@ constexpr std::array all_dtypes{DType::f32,
                                 DType::i16,
                                 DType::i8,
                                 DType::u8,
-                                DType::boolean};
+                                DType::boolean,
+                                DType::c64,
+                                DType::c128};
+static_assert(all_dtypes.size() == num_dtypes);
 constexpr const char* dtype_attribute = "dtype";
 
 //! HDF5 has no such type of its own: it needs the attribute.
@@ -55,6 +58,16 @@ Hdf5Handle make_half_type() {
     H5Tset_size(half.get(), 2);
     H5Tset_ebias(half.get(), 15);
     return half;
+}
+
+//! As h5py has it: a pair of the members "r" and "i".
+Hdf5Handle make_complex_type(DType dtype) {
+    const hid_t part = dtype == DType::c64 ? H5T_IEEE_F32LE : H5T_IEEE_F64LE;
+    const std::size_t bytes = H5Tget_size(part);
+    Hdf5Handle pair(H5Tcreate(H5T_COMPOUND, 2 * bytes), H5Tclose);
+    H5Tinsert(pair.get(), "r", 0, part);
+    H5Tinsert(pair.get(), "i", bytes, part);
+    return pair;
 }
 
 Hdf5Handle make_space(const TensorType& type) {
@@ -174,6 +187,9 @@ void throw_hdf5_error(const std::string& doing,
 Hdf5Handle make_file_type(DType dtype) {
     if (dtype == DType::f16) {
         return make_half_type();
+    }
+    if (is_complex(dtype)) {
+        return make_complex_type(dtype);
     }
     return {H5Tcopy(predefined_type(dtype)), H5Tclose};
 }

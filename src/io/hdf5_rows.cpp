@@ -37,7 +37,7 @@ struct OpenRows {
     std::vector<hsize_t> sizes;
 };
 
-enum class ElementKind { integer, fraction, truth, other };
+enum class ElementKind { integer, fraction, truth, complex, other };
 
 ElementKind kind_of(hid_t stored) {
     switch (H5Tget_class(stored)) {
@@ -49,6 +49,12 @@ ElementKind kind_of(hid_t stored) {
             return H5Tget_size(stored) == 1 && H5Tget_nmembers(stored) == 2
                        ? ElementKind::truth
                        : ElementKind::other;
+        case H5T_COMPOUND:  // h5py's complex numbers
+            return H5Tget_nmembers(stored) == 2 &&
+                           H5Tget_member_index(stored, "r") >= 0 &&
+                           H5Tget_member_index(stored, "i") >= 0
+                       ? ElementKind::complex
+                       : ElementKind::other;
         default:
             return ElementKind::other;
     }
@@ -57,11 +63,13 @@ ElementKind kind_of(hid_t stored) {
 bool becomes(ElementKind kind, DType dtype) {
     switch (kind) {
         case ElementKind::integer:
-            return !is_floating_point(dtype) && dtype != DType::boolean;
+            return !is_differentiable(dtype) && dtype != DType::boolean;
         case ElementKind::fraction:
             return is_floating_point(dtype) && dtype != DType::bf16;
         case ElementKind::truth:
             return dtype == DType::boolean;
+        case ElementKind::complex:
+            return is_complex(dtype);
         default:
             return false;
     }
@@ -75,6 +83,8 @@ std::string_view describe(ElementKind kind) {
             return "numbers with a fraction";
         case ElementKind::truth:
             return "truth values";
+        case ElementKind::complex:
+            return "complex numbers";
         default:
             return "other things than numbers";
     }

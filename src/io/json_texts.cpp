@@ -157,6 +157,9 @@ constexpr const char* metadata_key = "__metadata__";
 
 //! "F32", as safetensors spells it; ours is "f32".
 std::string to_safetensors(DType dtype) {
+    FUSIONLLM_VALIDATE(dtype != DType::c128,
+                       "safetensors has no complex numbers of 128 bits; write "
+                       "the model with --format h5");
     std::string text(to_text(dtype));
     std::ranges::transform(text, text.begin(), [](unsigned char c) {
         return static_cast<char>(std::toupper(c));

@@ -130,7 +130,7 @@ void Trainer::State::start() {
     if (!signature.inputs.empty()) {
         const TensorType& type =
             setup.graph.value(signature.inputs.front()).type;
-        tokens_per_step = is_floating_point(type.dtype)
+        tokens_per_step = is_differentiable(type.dtype)
                               ? options.batch
                               : num_elements(type) * setup.plan.micro_batches;
     }

@@ -19,7 +19,7 @@ struct DTypeRow {
 };
 
 //! Row i belongs to the enumerator of number i.
-constexpr std::array<DTypeRow, 10> dtype_rows = {{
+constexpr std::array<DTypeRow, num_dtypes> dtype_rows = {{
     {"f32", 4, true},
     {"f64", 8, true},
     {"f16", 2, true},
@@ -30,6 +30,8 @@ constexpr std::array<DTypeRow, 10> dtype_rows = {{
     {"i8", 1, false},
     {"u8", 1, false},
     {"bool", 1, false},
+    {"c64", 8, false},
+    {"c128", 16, false},
 }};
 
 const DTypeRow& row_of(DType dtype) {
@@ -72,6 +74,14 @@ std::size_t size_bytes(DType dtype) {
 
 bool is_floating_point(DType dtype) {
     return row_of(dtype).is_floating_point;
+}
+
+bool is_complex(DType dtype) {
+    return dtype == DType::c64 || dtype == DType::c128;
+}
+
+bool is_differentiable(DType dtype) {
+    return is_floating_point(dtype) || is_complex(dtype);
 }
 
 std::string_view to_text(DType dtype) {
@@ -129,6 +139,16 @@ TensorType parse_tensor_type(std::string_view text) {
     }
     check_representable(type, text);
     return type;
+}
+
+TensorType as_real(const TensorType& type) {
+    if (!is_complex(type.dtype)) {
+        return type;
+    }
+    TensorType real{type.dtype == DType::c64 ? DType::f32 : DType::f64,
+                    type.sizes};
+    real.sizes.push_back(2);
+    return real;
 }
 
 }  // namespace fusionllm

@@ -131,7 +131,7 @@ void check_codes(std::span<const std::byte> message) {
     };
     check(at_kind, num_message_kinds - 1, "kind");
     check(at_codec, code(CodecId::paper_top_k), "codec");
-    check(at_dtype, code(DType::boolean), "dtype");
+    check(at_dtype, num_dtypes - 1, "dtype");
     check(at_values, code(ValueFormat::graded5), "value format");
     check(at_rounding, code(Rounding::stochastic), "rounding");
     check(at_selection, code(Selection::row), "selection");

@@ -81,6 +81,23 @@ TEST(FirstValue, never_holds_a_large_tensor_twice) {
     EXPECT_EQ(value.view(at::kInt).max().item<int>(), 0x01010101);
 }
 
+TEST(FirstValue, of_pairs_may_be_given_as_complex_numbers) {
+    GraphBuilder builder("one");
+    const TensorType pairs{DType::f32, {3, 2}};
+    const ValueId w = builder.add_parameter("w", pairs, {Kind::zeros, 0});
+    builder.add_op("y", "aten::relu", {w}, pairs);
+    const OpGraph graph = builder.build();
+    const at::Tensor complex = at::rand({3}, at::kComplexFloat);
+    const auto give = [&](const std::string&) {
+        return std::optional(to_host(complex));
+    };
+
+    const at::Tensor value = make_first_value(
+        graph, graph.signature().parameters.front(), {1, give}, cpu);
+
+    EXPECT_TRUE(at::equal(value, at::view_as_real(complex)));
+}
+
 TEST(FirstValue, of_a_buffer_has_its_element_type) {
     const at::Tensor counter = make_buffer({DType::i64, {}}, {Kind::zeros, 0});
     const at::Tensor flags =

@@ -108,7 +108,8 @@ private:
             &Generator::add_select,     &Generator::add_cat,
             &Generator::add_reshape,    &Generator::add_mask,
             &Generator::add_lookup,     &Generator::add_dropout,
-            &Generator::add_layer_norm, &Generator::add_contiguous};
+            &Generator::add_layer_norm, &Generator::add_contiguous,
+            &Generator::add_spectrum};
         (this->*all[below(std::size(all))])();
     }
 
@@ -288,6 +289,32 @@ private:
                                            {x, 0.25},
                                            {DType::boolean, shape(x)});
         keep(op("aten::masked_fill.Scalar", {x, mask, 0.5}, shape(x)));
+    }
+    //! Complex values that cross cuts, one of them a view marked as conjugate.
+    void add_spectrum() {
+        const ValueId x = pick();
+        if (rank(x) == 0) {
+            return;
+        }
+        const std::int64_t length = shape(x).back();
+        TensorType half{DType::c64, shape(x)};
+        half.sizes.back() = length / 2 + 1;
+        const ValueId spectrum =
+            graph_.add_op(name("fft_rfft"),
+                          "aten::fft_rfft",
+                          {x, NoArgument{}, std::int64_t{-1}, NoArgument{}},
+                          half);
+        const ValueId conjugate =
+            graph_.add_op(name("conj"), "aten::conj", {spectrum}, half);
+        const ValueId product = graph_.add_op(
+            name("mul"), "aten::mul.Tensor", {spectrum, conjugate}, half);
+        const ValueId sum = graph_.add_op(name("add"),
+                                          "aten::add.Tensor",
+                                          {product, conjugate, std::int64_t{1}},
+                                          half);
+        keep(op("aten::fft_irfft",
+                {sum, length, std::int64_t{-1}, NoArgument{}},
+                shape(x)));
     }
     //! Rows of a table by the place of the largest element.
     void add_lookup() {

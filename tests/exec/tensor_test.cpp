@@ -17,7 +17,7 @@ using Order = std::vector<std::uint8_t>;
 using Sizes = std::vector<std::int64_t>;
 
 TEST(DTypes, go_to_libtorch_and_back) {
-    for (int number = 0; number <= static_cast<int>(DType::boolean); ++number) {
+    for (int number = 0; number < num_dtypes; ++number) {
         const auto dtype = static_cast<DType>(number);
 
         const at::ScalarType type = to_scalar_type(dtype);
@@ -27,8 +27,8 @@ TEST(DTypes, go_to_libtorch_and_back) {
     }
 }
 
-TEST(DTypes, leave_out_complex_numbers) {
-    EXPECT_THROW(to_dtype(at::kComplexFloat), Error);
+TEST(DTypes, leave_out_quantised_numbers) {
+    EXPECT_THROW(to_dtype(at::kQInt8), Error);
 }
 
 struct Layout {
@@ -62,6 +62,10 @@ std::vector<Layout> make_layouts() {
          {0, 1, 2, 3}},
         {"all_ones", at::rand({1, 1, 1}), {0, 1, 2}},
         {"empty", at::rand({2, 0, 3}), {0, 1, 2}},
+        {"conjugate", at::rand({2, 3}, at::kComplexFloat).conj(), {0, 1}},
+        {"imaginary",
+         at::imag(at::rand({2, 3}, at::kComplexFloat).conj()),
+         {0, 1}},
         {"integers", at::arange(6).view({2, 3}).t(), {1, 0}},
         {"flags", at::rand({5, 3}).gt(0.5).t(), {1, 0}},
     };

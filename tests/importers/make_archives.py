@@ -218,6 +218,31 @@ class Statistics(nn.Module):
                 + (c.cumsum(0) ** 2).mean())
 
 
+class Spectral(nn.Module):
+    """Complex numbers: a filter that is trained, rotary positions, parts."""
+
+    def __init__(self, width=6, length=8):
+        super().__init__()
+        self.filter = nn.Parameter(
+            torch.randn(length // 2 + 1, width, dtype=torch.complex64))
+        self.head = nn.Linear(width, 3)
+        angles = torch.outer(torch.arange(length).float(), torch.rand(3))
+        self.register_buffer(
+            "turns", torch.polar(torch.ones_like(angles), angles))
+
+    def forward(self, x, labels):
+        spectrum = torch.fft.rfft(x, dim=1) * self.filter
+        y = torch.fft.irfft(spectrum, n=x.shape[1], dim=1) + x
+        pairs = torch.view_as_complex(
+            y.reshape(*y.shape[:-1], -1, 2).contiguous())
+        y = torch.view_as_real(pairs * self.turns).flatten(-2)
+        power = spectrum * (spectrum * self.filter.conj()).conj()
+        mixed = torch.fft.fft2(y, dim=(-1, -2), norm="ortho")
+        y = mixed.real + torch.tanh(mixed.imag)
+        y = y.mean(1) + power.abs().log1p().mean(1)
+        return functional.cross_entropy(self.head(y), labels)
+
+
 def make_cases():
     generator = torch.Generator().manual_seed(3)
 
@@ -236,6 +261,7 @@ def make_cases():
         "activations": (Activations, (floats(4, 6),)),
         "llama": (Llama, (integers(13, 2, 5), integers(13, 2, 5))),
         "statistics": (Statistics, (floats(2, 5, 6),)),
+        "spectral": (Spectral, (floats(2, 8, 6), integers(3, 2))),
     }
 
 
@@ -259,6 +285,9 @@ def shorten_stack_traces(program):
 
 
 def describe(tensor):
+    """Complex numbers as pairs of real ones."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
     return {"dtype": str(tensor.dtype).removeprefix("torch."),
             "sizes": list(tensor.shape),
             "values": tensor.flatten().double().tolist()}

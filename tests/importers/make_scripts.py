@@ -76,7 +76,7 @@ def make_cases():
     return {
         **{name: cases[name] for name in
            ("mlp", "conv_net", "recurrent", "two_inputs", "activations",
-            "statistics")},
+            "statistics", "spectral")},
         "encoder": (Encoder, (
             torch.randint(11, (2, 6), generator=generator), labels)),
         "dense": (Dense, (torch.randn(2, 3, 8, 8, generator=generator),

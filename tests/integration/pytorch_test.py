@@ -27,7 +27,7 @@ shuffle = false
 """
 
 # Run by a Python that has torch. Batch norms whose counters go on, a shared
-# parameter, a frozen one, buffers that are saved and one that is not.
+# parameter, a frozen and a complex one, buffers that are saved and one that is not.
 MODEL = """
 import torch
 from torch import nn
@@ -41,6 +41,8 @@ class Small(nn.Module):
         self.norm = nn.BatchNorm1d(8)
         self.mix = nn.Linear(8, 8)
         self.mix.bias.requires_grad_(False)
+        self.filter = nn.Parameter(
+            0.1 * torch.randn(4, 8, dtype=torch.complex64))
         self.head = nn.Linear(8, 16, bias=False)
         self.head.weight = self.embed.weight
         self.register_buffer("scale", torch.full((8,), 0.5))
@@ -51,6 +53,8 @@ class Small(nn.Module):
         # The same norm twice: it counts two batches a forward.
         x = self.norm(x.transpose(1, 2))
         x = self.norm(x).transpose(1, 2)
+        spectrum = torch.fft.rfft(x, dim=1) * self.filter
+        x = x + torch.fft.irfft(spectrum, n=6, dim=1)
         x = self.head(x + torch.tanh(self.mix(x)))
         return functional.cross_entropy(x.flatten(0, 1), labels.flatten())
 
@@ -77,7 +81,8 @@ def load(path):
         length, = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
         data = file.read()
-    types = {"F32": torch.float32, "I64": torch.int64}
+    types = {"F32": torch.float32, "I64": torch.int64,
+             "C64": torch.complex64}
     return {name: torch.frombuffer(
                 bytearray(data[slice(*entry["data_offsets"])]),
                 dtype=types[entry["dtype"]]).reshape(entry["shape"])
@@ -108,8 +113,7 @@ losses = [train(ours, step) for step in range(3)]
 model, _ = small.make()
 model.load_state_dict(load(trained), strict=True)
 assert model.head.weight is model.embed.weight
-differences = {name: (tensor.double() - ours.state_dict()[name].double())
-               .abs().max().item()
+differences = {name: (tensor - ours.state_dict()[name]).abs().max().item()
                for name, tensor in model.state_dict().items()}
 print(json.dumps({"losses": losses, "next": train(model, 3),
                   "differences": differences,
@@ -249,6 +253,7 @@ class RoundTripTest(harness.ProgramTest):
         self.assertIn("mix.bias", tensors)
         self.assertIn("scale", tensors)
         self.assertNotIn("unsaved", tensors)
+        self.assertEqual(tensors["filter"][:2], ("C64", [4, 8]))
 
     def losses_of_run(self):
         lines = (self.folder / "run/metrics.jsonl").read_text().splitlines()

@@ -44,7 +44,7 @@ private:
 //! One tensor of every dtype, and the shapes at the edges.
 std::vector<TensorEntry> example_entries() {
     std::vector<TensorEntry> entries;
-    for (int i = 0; i <= static_cast<int>(DType::boolean); ++i) {
+    for (int i = 0; i < num_dtypes; ++i) {
         const auto dtype = static_cast<DType>(i);
         entries.push_back({fmt::format("/parameters/{}.weight", to_text(dtype)),
                            {dtype, {3, i + 1}}});

@@ -1,5 +1,6 @@
 #include "fusionllm/io/hdf5_rows.hpp"
 
+#include <complex>
 #include <cstring>
 #include <numeric>
 
@@ -82,6 +83,20 @@ TEST_F(Hdf5RowsTest, truth_values_as_h5py_writes_them_are_bool) {
         read<std::int8_t>(open_hdf5_rows(file_, "mask", DType::boolean), 0, 3),
         ElementsAre(1, 0, 1));
     EXPECT_THAT(refusal("mask", DType::f32), HasSubstr("holds truth values"));
+}
+
+TEST_F(Hdf5RowsTest, complex_numbers_as_h5py_writes_them_are_complex) {
+    const hid_t pair = H5Tcreate(H5T_COMPOUND, 2 * sizeof(double));
+    H5Tinsert(pair, "r", 0, H5T_IEEE_F64LE);
+    H5Tinsert(pair, "i", sizeof(double), H5T_IEEE_F64LE);
+    hdf5_.add<std::complex<double>>("z", pair, {2}, {{0.5, -1}, {2, 3}});
+    H5Tclose(pair);
+
+    EXPECT_THAT(
+        read<std::complex<float>>(open_hdf5_rows(file_, "z", DType::c64), 0, 2),
+        ElementsAre(std::complex{0.5F, -1.0F}, std::complex{2.0F, 3.0F}));
+    EXPECT_THAT(refusal("z", DType::f32), HasSubstr("holds complex numbers"));
+    EXPECT_THAT(refusal("z", DType::i64), HasSubstr("holds complex numbers"));
 }
 
 TEST_F(Hdf5RowsTest, what_would_lose_its_meaning_is_not_converted) {

@@ -17,7 +17,10 @@ constexpr DType all_dtypes[] = {DType::f32,
                                 DType::i16,
                                 DType::i8,
                                 DType::u8,
-                                DType::boolean};
+                                DType::boolean,
+                                DType::c64,
+                                DType::c128};
+static_assert(std::size(all_dtypes) == num_dtypes);
 
 TEST(TensorTypeTest, every_dtype_is_read_back_from_its_text) {
     for (const DType dtype : all_dtypes) {
@@ -36,6 +39,7 @@ TEST(TensorTypeTest, a_name_of_a_dtype_tells_its_bits) {
             EXPECT_EQ(is_floating_point(dtype),
                       name.find('f') != std::string::npos)
                 << name;
+            EXPECT_EQ(is_complex(dtype), name.front() == 'c') << name;
         }
     }
 }

@@ -168,7 +168,7 @@ TEST(MessageHeader, says_why_a_message_is_refused) {
           Case{4, 1, "version 1 and this program reads version 4"},
           Case{6, 4, "kind 4 is unknown"},
           Case{7, 6, "codec 6 is unknown"},
-          Case{8, 10, "dtype 10 is unknown"},
+          Case{8, num_dtypes, "dtype 12 is unknown"},
           Case{9, 9, "9 dimensions, more than 8"},
           Case{9, 3, "shall be zero"},
           Case{10, 8, "unknown flags"},

@@ -13,7 +13,7 @@
 namespace fusionllm {
 
 at::ScalarType to_scalar_type(DType dtype);
-//! Throws `Error` for element types that have no `DType` (complex, ...).
+//! Throws `Error` for element types that have no `DType` (quantised, ...).
 DType to_dtype(at::ScalarType type);
 TensorType type_of(const at::Tensor& tensor);
 
@@ -39,7 +39,8 @@ std::vector<std::int64_t> dense_strides(const std::vector<std::int64_t>& sizes,
  * its strides), on one rank and on many. So a value that was sent (its message
  * carries the stride order) and one that was not have equal strides, and
  * reductions and matrix products over them equal bits. Differentiable; copies
- * only what is not dense (parts of a split, expanded gradients).
+ * only what is not dense (parts of a split, expanded gradients) or is marked as
+ * conjugate or negative.
  */
 at::Tensor normalise(const at::Tensor& tensor);
 

@@ -20,11 +20,18 @@ enum class DType : std::uint8_t {
     i8 = 7,
     u8 = 8,
     boolean = 9,
+    c64 = 10,  //!< complex: two f32, the real one first
+    c128 = 11,
 };
+
+inline constexpr int num_dtypes = 12;
 
 //! Bytes of one element.
 std::size_t size_bytes(DType dtype);
 bool is_floating_point(DType dtype);
+bool is_complex(DType dtype);
+//! Whether a gradient can be had: of floating-point and complex numbers.
+bool is_differentiable(DType dtype);
 //! "f32", "i64", "bool", ...
 std::string_view to_text(DType dtype);
 //! Throws `InputError` for a text that names no dtype.
@@ -44,6 +51,11 @@ std::size_t num_bytes(const TensorType& type);
 //! "f32[8,128,64]"
 std::string to_text(const TensorType& type);
 TensorType parse_tensor_type(std::string_view text);
+/*!
+ * The type of the same bytes without complex numbers: c64[8,4] is f32[8,4,2],
+ * as in PyTorch's `view_as_real`. Other types are as they are.
+ */
+TensorType as_real(const TensorType& type);
 
 //! A dense, row-major tensor in host memory, without any framework.
 struct HostTensor {

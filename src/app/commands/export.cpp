@@ -115,7 +115,12 @@ private:
         for (const std::string& stored :
              {parameter_tensor_name(own), buffer_tensor_name(own)}) {
             if (reader_.has(stored) && !file_.counters.contains(own)) {
-                return reader_.read(stored);
+                HostTensor tensor = reader_.read(stored);
+                // Complex parameters are trained as real ones.
+                if (as_real(type(name)) == tensor.type) {
+                    tensor.type = type(name);
+                }
+                return tensor;
             }
         }
         const auto counter = file_.counters.find(own);
