@@ -48,6 +48,10 @@ def output_of(command):
     return result.stdout
 
 
+def short_hash(value):
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     testbed: evaluation_testbed.Testbed
@@ -95,8 +99,7 @@ class Runs:
                 if line and not line.startswith("#")]
         source = [line for line in (HERE / "deep.toml").read_text().splitlines()
                   if line.partition("#")[0].strip()]
-        text = json.dumps([source, self.settings([]), plan])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_hash([source, self.settings([]), plan])
 
     def train(self, name, ranks, settings):
         """Rows of metrics.jsonl, of a run that is there or of a new one."""
@@ -122,11 +125,12 @@ class Runs:
         rows = self.train(name, cell.ranks, cell.settings)
         path = self.folder / name / "plan.txt"
         plan = path.read_text()
-        # For the same numbers by one rank: with the fences of that plan.
-        alone = (self.train(f"{name}-alone", 1,
+        # For the same numbers by one rank: with the fences of that plan, which
+        # several plans may have.
+        fences = re.findall(r"^fence .*", plan, re.MULTILINE)
+        alone = (self.train(f"{short_hash(fences)}-alone", 1,
                             [f'compression.fences="{path}"'])
-                 if re.search(r"^fence ", plan, re.MULTILINE)
-                 else self.train("dense-alone", 1, []))
+                 if fences else self.train("dense-alone", 1, []))
         return {
             "testbed": cell.testbed.name, "partition": cell.partition,
             "compression": cell.rule, "ranks": cell.ranks,
