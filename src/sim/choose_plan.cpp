@@ -88,7 +88,7 @@ Placements place(const CostModel& model,
         }
     }
     if (request.partition == "op_fence" &&
-        model.num_devices() <= model.num_ops()) {
+        model.num_devices() <= model.most_stages()) {
         for (const auto planner :
              {place_equal_flops, place_equal_ops, place_equal_memory}) {
             placements.add(planner(model, done.front()));

@@ -13,6 +13,7 @@
 
 #include "../plan/fence_case.hpp"
 #include "../plan/random_case.hpp"
+#include "../plan/shared_norm.hpp"
 
 namespace fusionllm::test {
 namespace {
@@ -175,6 +176,28 @@ TEST(ChoosePlanTest, places_for_what_compression_leaves_of_the_links) {
         compressed.plan.fences, std::size_t{3}, &Fence::cut));
     // Compressing the dense plan would not have changed anything.
     EXPECT_LT(compressed.timeline.makespan_s, 0.7 * dense.timeline.makespan_s);
+}
+
+TEST(ChoosePlanTest, cuts_where_a_graph_can_be_cut) {
+    const OpGraph graph = make_shared_norm();
+    const Workload workload = estimate_workload(graph);
+    for (const int num_devices : {2, 5, 8, 9, 12}) {
+        const Topology topology = make_uniform_topology(num_devices);
+        const CostModel model(graph, workload, topology, 0);
+        for (const char* rule : {"none", "adaptive"}) {
+            PlanRequest request;
+            request.micro_batches = 4;
+            request.schedule = "auto";
+            request.compression.rule = rule;
+
+            const PlannedStep planned =
+                choose_plan(graph, model, topology, request);
+
+            EXPECT_NO_THROW(
+                validate(planned.plan, graph, topology.devices.size()))
+                << num_devices << " devices, " << rule;
+        }
+    }
 }
 
 TEST(ChoosePlanTest, plans_the_same_again) {
