@@ -259,6 +259,27 @@ class RoundTripTest(harness.ProgramTest):
         lines = (self.folder / "run/metrics.jsonl").read_text().splitlines()
         return [json.loads(line)["loss"] for line in lines]
 
+    def test_a_model_that_pytorch_cannot_save_is_refused_with_a_sentence(self):
+        python = harness.find_pytorch((1, 13))
+        if python is None:
+            self.skipTest("no Python with PyTorch was found")
+        (self.folder / "bad.py").write_text(
+            "import torch\n"
+            "class Bad(torch.nn.Module):\n"
+            "    def forward(self, x):\n"
+            "        raise KeyError('nothing works')\n"
+            "def make():\n"
+            "    return Bad(), torch.ones(2)\n")
+        result = subprocess.run(
+            [python, EXPORTER, f"{self.folder / 'bad.py'}:make", "-o",
+             self.folder / "bad.pt"], capture_output=True, text=True)
+
+        self.assertEqual(result.returncode, 2)
+        last = result.stderr.splitlines()[-1]
+        self.assertIn("could not save this model", last)
+        self.assertIn("KeyError", last)
+        self.assertEqual(list(self.folder.glob("bad*.pt")), [])
+
     def test_an_exported_model_comes_back_as_pytorch_trains_it(self):
         self.check(*self.go_round("pt2", ".pt2", (2, 5)))
 
