@@ -3,7 +3,7 @@
 #
 #   tests/bench/evaluate.sh TEXT FOLDER
 #
-# plans.* (some minutes), many-ranks.md (a minute of two cores a run, 30 runs), and
+# plans.* (some minutes), many-ranks.md (a minute of two cores a run, 60 runs), and
 # convergence* (hours). TEXT is a text file such as tinyshakespeare; FOLDER keeps
 # what has been run. End it when you like and start it again: what is finished,
 # in FOLDER or in convergence.json of the page, is not run again.
