@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string_view>
 
 #include "fusionllm/util/error.hpp"
@@ -29,8 +30,27 @@ std::vector<std::string> read_tensors(const ExportedNode& node) {
     return names;
 }
 
+std::vector<std::string> unused_inputs(const ExportedProgram& program) {
+    std::set<std::string> read;
+    for (const ExportedNode& node : program.nodes) {
+        for (const std::string& name : read_tensors(node)) {
+            read.insert(name);
+        }
+    }
+    std::vector<std::string> unused;
+    for (const ExportedInput& input : program.inputs) {
+        if (input.kind == ExportedInput::Kind::user &&
+            !read.contains(input.value)) {
+            unused.push_back(input.value);
+        }
+    }
+    return unused;
+}
+
 bool may_alias(const std::string& target) {
-    constexpr std::array<std::string_view, 46> views = {"_reshape_alias",
+    constexpr std::array<std::string_view, 53> views = {"_conj",
+                                                        "_neg_view",
+                                                        "_reshape_alias",
                                                         "_unsafe_view",
                                                         "adjoint",
                                                         "alias",
@@ -41,6 +61,7 @@ bool may_alias(const std::string& target) {
                                                         "broadcast_tensors",
                                                         "broadcast_to",
                                                         "chunk",
+                                                        "conj",
                                                         "contiguous",
                                                         "detach",
                                                         "diagonal",
@@ -60,6 +81,8 @@ bool may_alias(const std::string& target) {
                                                         "real",
                                                         "reshape",
                                                         "reshape_as",
+                                                        "resolve_conj",
+                                                        "resolve_neg",
                                                         "select",
                                                         "slice",
                                                         "split",
@@ -75,7 +98,9 @@ bool may_alias(const std::string& target) {
                                                         "unbind",
                                                         "unflatten",
                                                         "unfold",
-                                                        "unsqueeze"};
+                                                        "unsqueeze",
+                                                        "view_as_complex",
+                                                        "view_as_real"};
     constexpr std::array<std::string_view, 4> more = {
         "view", "view_as", "vsplit", "moveaxis"};
     const std::string_view name = std::string_view(target).substr(6);

@@ -10,6 +10,8 @@ namespace fusionllm::detail {
 
 //! Names of the tensors that a node reads.
 std::vector<std::string> read_tensors(const ExportedNode& node);
+//! Inputs of the user that no node reads.
+std::vector<std::string> unused_inputs(const ExportedProgram& program);
 
 /*!
  * Which exported tensors may share memory, to know when a change in place is

@@ -125,6 +125,15 @@ Call with_portable_target(Call call) {
             call.overload = to == "aten::softmax" ? "int" : "";
         }
     }
+    // The functional form gives the new statistics back; ours updates them.
+    const bool is_functional_norm =
+        call.target == "aten::_native_batch_norm_legit_functional" &&
+        call.outputs.size() == 5;
+    if (is_functional_norm || call.target == "aten::_native_batch_norm_legit") {
+        call.target = "aten::native_batch_norm";
+        call.overload = "";
+        call.outputs.resize(std::min<std::size_t>(call.outputs.size(), 3));
+    }
     // LibTorch 1.13 wants these to be given.
     if (call.overload == "correction") {
         for (const char* name : {"dim", "correction"}) {

@@ -254,7 +254,6 @@ private:
                 call.arguments.front().first = "input";  // "self" of dropout_
             }
         }
-        functionalise_batch_norm(call);
         const std::vector<ValueId> outputs =
             call.target == "aten::detach" && !changed.empty()
                 ? std::vector<ValueId>{value(changed, node)}
@@ -354,18 +353,6 @@ private:
         return true;
     }
 
-    //! The functional form gives the new statistics back; ours updates them.
-    void functionalise_batch_norm(Call& call) {
-        const bool is_functional =
-            call.target == "aten::_native_batch_norm_legit_functional" &&
-            call.outputs.size() == 5;
-        if (is_functional || call.target == "aten::_native_batch_norm_legit") {
-            call.target = "aten::native_batch_norm";
-            call.overload = "";
-            call.outputs.resize(std::min<std::size_t>(call.outputs.size(), 3));
-        }
-    }
-
     void set_outputs() {
         using Kind = ExportedOutput::Kind;
         const auto find = [&](const ExportedOutput& output) {
@@ -404,21 +391,11 @@ private:
     }
 
     void note_unused_inputs() {
-        std::set<std::string> read;
-        for (const ExportedNode& node : program_.nodes) {
-            for (const std::string& name : read_tensors(node)) {
-                read.insert(name);
-            }
-        }
-        for (const ExportedInput& input : program_.inputs) {
-            if (input.kind == ExportedInput::Kind::user &&
-                !read.contains(input.value)) {
-                notes_.push_back(fmt::format(
-                    "the input '{}' is not used; if it was the same tensor as "
-                    "another one at the export, torch.export took them for "
-                    "one",
-                    input.value));
-            }
+        for (const std::string& name : unused_inputs(program_)) {
+            notes_.push_back(fmt::format(
+                "the input '{}' is not used; if it was the same tensor as "
+                "another one at the export, torch.export took them for one",
+                name));
         }
     }
 

@@ -15,8 +15,8 @@ namespace fusionllm {
 std::vector<std::size_t> changed_buffers(const OpGraph& graph, OpId op);
 
 /*!
- * Whether stages may end before each op: no buffer that training changes has ops
- * on either side. By position, 0 to the number of ops.
+ * Whether stages may end before each op: no buffer that training changes has
+ * ops on either side. By position, 0 to the number of ops.
  */
 std::vector<bool> find_cuttable(const OpGraph& graph);
 
