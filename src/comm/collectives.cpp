@@ -166,6 +166,24 @@ std::string broadcast(Transport& transport,
     return message;
 }
 
+void send_text(Transport& transport,
+               int destination,
+               std::uint32_t slot,
+               const std::string& message) {
+    std::vector<Request> requests;
+    start_send(transport, destination, slot, message, requests);
+    wait_all(requests);
+}
+
+std::string receive_text(Transport& transport, int source, std::uint32_t slot) {
+    IdleWait idle_wait;
+    return finish_receive(transport,
+                          idle_wait,
+                          source,
+                          slot,
+                          post_frame(transport, source, slot));
+}
+
 void barrier(Transport& transport, std::uint32_t slot) {
     constexpr int root = 0;
     gather(transport, root, slot, {});

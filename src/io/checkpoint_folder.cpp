@@ -140,15 +140,21 @@ fs::path begin_checkpoint(const fs::path& checkpoints, std::uint64_t step) {
     return partial;
 }
 
-fs::path commit_checkpoint(const fs::path& checkpoints,
-                           const CheckpointManifest& manifest) {
+void seal_checkpoint(const fs::path& checkpoints,
+                     const CheckpointManifest& manifest) {
     const fs::path partial = partial_folder(checkpoints, manifest.step);
-    const fs::path complete = complete_folder(checkpoints, manifest.step);
     FUSIONLLM_EXPECTS(fs::is_directory(partial));
 
     write_file(partial / "manifest.json", to_json(manifest));
+    change_folder("complete", partial, [&] { sync_tree(partial); });
+}
+
+fs::path commit_checkpoint(const fs::path& checkpoints, std::uint64_t step) {
+    const fs::path partial = partial_folder(checkpoints, step);
+    const fs::path complete = complete_folder(checkpoints, step);
+    FUSIONLLM_EXPECTS(fs::is_directory(partial));
+
     change_folder("complete", complete, [&] {
-        sync_tree(partial);
         if (fs::exists(complete)) {
             exchange(partial, complete);
         } else {
@@ -160,14 +166,19 @@ fs::path commit_checkpoint(const fs::path& checkpoints,
     return complete;
 }
 
-void prune_checkpoints(const fs::path& checkpoints, std::size_t keep) {
+void prune_checkpoints(const fs::path& checkpoints,
+                       std::uint64_t step,
+                       std::size_t keep) {
     change_folder("prune", checkpoints, [&] {
         for (const fs::path& path : list_folder(checkpoints)) {
             if (is_partial(path.filename().string())) {
                 fs::remove_all(path);
             }
         }
-        const std::vector<fs::path> folders = list_complete(checkpoints);
+        std::vector<fs::path> folders = list_complete(checkpoints);
+        std::erase_if(folders, [&](const fs::path& folder) {
+            return parse_step(folder.filename().string()) > step;
+        });
         for (std::size_t i = keep; i < folders.size(); ++i) {
             remove_complete(folders[i]);
         }

@@ -109,6 +109,7 @@ std::string to_json(const CheckpointManifest& manifest) {
         {"data_hash", to_hex(manifest.data_hash)},
         {"samples", manifest.samples},
         {"micro_batches", manifest.micro_batches},
+        {"save_id", to_hex(manifest.save_id)},
         {"optimizer", manifest.optimizer},
         {"plan", manifest.plan},
         {"input", manifest.input},
@@ -142,6 +143,7 @@ CheckpointManifest parse_manifest(const std::string& text,
     manifest.data_hash = reader.hex("data_hash");
     manifest.samples = reader.number("samples");
     manifest.micro_batches = reader.number("micro_batches");
+    manifest.save_id = root.contains("save_id") ? reader.hex("save_id") : 0;
     manifest.optimizer = reader.text("optimizer");
     manifest.plan = reader.text("plan");
     manifest.input = reader.text("input");

@@ -38,6 +38,25 @@ class ResumeTest(harness.ProgramTest):
         self.assert_same_run("whole", "again", 2)
         self.assert_same_run("whole", "new", 2)
 
+    def test_micro_batches_left_open_are_those_of_before(self):
+        # One rank alone would take another number.
+        left_open = ("--set", "train.micro_batches=0",
+                     "--set", "train.steps=4")
+        self.train("whole", *left_open, ranks=2)
+        self.train("parts", *left_open, "--set", "train.steps=2", ranks=2)
+        self.train("parts", *left_open, "--resume")
+
+        self.assert_same_run("whole", "parts", 4)
+
+    def test_another_number_of_micro_batches_is_worth_a_note(self):
+        self.train("run", "--set", "train.steps=1")
+
+        other = self.train("run", "--resume", "--set", "train.steps=2",
+                           "--set", "train.micro_batches=2")
+
+        self.assertIn("note: the checkpoint was made with 4 micro-batches a "
+                      "step, this run makes 2: ", other.stdout)
+
     def test_resuming_a_finished_run_changes_no_number(self):
         self.train("run", "--set", "train.steps=2")
         metrics, tensors = self.metrics("run"), self.tensors("run", 2)

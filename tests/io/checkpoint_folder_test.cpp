@@ -6,6 +6,7 @@
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 
+#include "finish_checkpoint.hpp"
 #include "message_of.hpp"
 #include "temporary_folder.hpp"
 
@@ -22,6 +23,7 @@ CheckpointManifest example_manifest(std::uint64_t step) {
     manifest.data_hash = 5;
     manifest.samples = (1ull << 53) + 1;
     manifest.micro_batches = 7;
+    manifest.save_id = 0xfedcba9876543210ull;
     manifest.optimizer = "adamw";
     manifest.plan = "stage 0\n\"quoted\"";
     manifest.input = "[run]\nname = \"é\"\n";
@@ -32,7 +34,7 @@ CheckpointManifest example_manifest(std::uint64_t step) {
 
 void make_checkpoint(const fs::path& checkpoints, std::uint64_t step) {
     begin_checkpoint(checkpoints, step);
-    commit_checkpoint(checkpoints, example_manifest(step));
+    finish_checkpoint(checkpoints, example_manifest(step));
 }
 
 //! A text with the first `from` replaced by `to`.
@@ -126,7 +128,7 @@ TEST(CheckpointFolder, has_its_final_name_only_when_committed) {
     EXPECT_EQ(find_latest_checkpoint(folder.path()), std::nullopt);
 
     const auto committed =
-        commit_checkpoint(folder.path(), example_manifest(3));
+        finish_checkpoint(folder.path(), example_manifest(3));
 
     EXPECT_EQ(committed, folder.path() / "step-3");
     EXPECT_EQ(find_latest_checkpoint(folder.path()), committed);
@@ -139,11 +141,11 @@ TEST(CheckpointFolder, has_its_final_name_only_when_committed) {
 TEST(CheckpointFolder, replaces_one_of_the_same_step) {
     const TemporaryFolder folder;
     write_file(begin_checkpoint(folder.path(), 3) / "old", "old");
-    commit_checkpoint(folder.path(), example_manifest(3));
+    finish_checkpoint(folder.path(), example_manifest(3));
     write_file(begin_checkpoint(folder.path(), 3) / "new", "new");
 
     const auto committed =
-        commit_checkpoint(folder.path(), example_manifest(3));
+        finish_checkpoint(folder.path(), example_manifest(3));
 
     EXPECT_TRUE(fs::exists(committed / "new"));
     EXPECT_FALSE(fs::exists(committed / "old"));
@@ -177,7 +179,7 @@ TEST(CheckpointFolder, pruning_keeps_the_newest_and_what_is_not_ours) {
     begin_checkpoint(folder.path(), 200);
     fs::create_directory(folder.path() / "notes");
 
-    prune_checkpoints(folder.path(), 2);
+    prune_checkpoints(folder.path(), 100, 2);
 
     std::vector<std::string> left;
     for (const auto& entry : fs::directory_iterator(folder.path())) {
@@ -185,6 +187,19 @@ TEST(CheckpointFolder, pruning_keeps_the_newest_and_what_is_not_ours) {
     }
     std::sort(left.begin(), left.end());
     EXPECT_EQ(left, (std::vector<std::string>{"notes", "step-10", "step-100"}));
+}
+
+TEST(CheckpointFolder, pruning_leaves_later_steps_of_another_run_alone) {
+    const TemporaryFolder folder;
+    for (const std::uint64_t step : {2, 4, 8}) {
+        make_checkpoint(folder.path(), step);
+    }
+
+    prune_checkpoints(folder.path(), 4, 1);
+
+    EXPECT_FALSE(fs::exists(folder.path() / "step-2"));
+    EXPECT_TRUE(fs::exists(folder.path() / "step-4"));
+    EXPECT_TRUE(fs::exists(folder.path() / "step-8"));
 }
 
 TEST(CheckpointFolder, that_cannot_be_made_is_named) {

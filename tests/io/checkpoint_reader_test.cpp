@@ -6,6 +6,7 @@
 #include "fusionllm/util/file.hpp"
 
 #include "../../src/io/hdf5.hpp"
+#include "finish_checkpoint.hpp"
 #include "message_of.hpp"
 #include "temporary_folder.hpp"
 
@@ -48,7 +49,7 @@ protected:
         CheckpointManifest manifest;
         manifest.step = 1;
         manifest.tensors = {{"/parameters/w", "group-0.h5"}};
-        step_ = commit_checkpoint(folder_.path(), manifest);
+        step_ = finish_checkpoint(folder_.path(), manifest);
     }
 
     std::string open_message() const {
@@ -120,7 +121,21 @@ TEST_F(CheckpointReaderTest, refuses_a_missing_file) {
     EXPECT_EQ(open_message(),
               "the checkpoint's manifest names the file '" +
                   (step_ / "group-0.h5").string() +
-                  "', which is missing; take another checkpoint");
+                  "', which is missing; if sites keep disks of their own, "
+                  "copy the files of all of them into that folder, else take "
+                  "another checkpoint");
+}
+
+TEST_F(CheckpointReaderTest, of_one_disk_reads_what_is_there) {
+    CheckpointManifest manifest = load_manifest(step_);
+    manifest.tensors["/parameters/far"] = "group-1.h5";
+
+    const CheckpointReader reader(step_, manifest);
+
+    EXPECT_TRUE(reader.can_read("/parameters/w"));
+    EXPECT_TRUE(reader.has("/parameters/far"));
+    EXPECT_FALSE(reader.can_read("/parameters/far"));
+    EXPECT_EQ(reader.read("/parameters/w"), tensor_);
 }
 
 TEST_F(CheckpointReaderTest, refuses_a_folder_without_a_manifest) {
@@ -158,7 +173,7 @@ TEST(Hdf5, writes_in_pieces_what_it_writes_at_once) {
             CheckpointManifest manifest;
             manifest.step = 1;
             manifest.tensors = {{"/a/b", "x.h5"}};
-            const auto done = commit_checkpoint(folder.path(), manifest);
+            const auto done = finish_checkpoint(folder.path(), manifest);
             EXPECT_EQ(CheckpointReader(done).read("/a/b"), tensor)
                 << to_text(type) << " " << max_bytes;
         }

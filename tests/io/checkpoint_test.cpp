@@ -9,6 +9,7 @@
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 
+#include "finish_checkpoint.hpp"
 #include "message_of.hpp"
 #include "temporary_folder.hpp"
 
@@ -109,7 +110,7 @@ TEST_F(CheckpointTest, round_trips_every_dtype_and_shape) {
             manifest.tensors[entry.name] = "group-0.h5";
         }
         const CheckpointReader reader(
-            commit_checkpoint(folder_.path(), manifest));
+            finish_checkpoint(folder_.path(), manifest));
         for (std::size_t i = 0; i < entries_.size(); ++i) {
             const HostTensor tensor = reader.read(entries_[i].name);
             EXPECT_EQ(tensor.type, entries_[i].type) << entries_[i].name;

@@ -44,6 +44,16 @@ std::string broadcast(Transport& transport,
                       std::uint32_t slot,
                       std::string message);
 
+/*!
+ * From one rank to one other, which need not know the length beforehand; both
+ * return when it is through.
+ */
+void send_text(Transport& transport,
+               int destination,
+               std::uint32_t slot,
+               const std::string& message);
+std::string receive_text(Transport& transport, int source, std::uint32_t slot);
+
 //! Nobody leaves before everybody came.
 void barrier(Transport& transport, std::uint32_t slot);
 

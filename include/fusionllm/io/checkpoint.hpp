@@ -34,6 +34,9 @@ struct CheckpointManifest {
     std::uint64_t samples = 0;  //!< data position: samples consumed
     //! Micro-batches of the updates that were made, none of skipped steps.
     std::uint64_t micro_batches = 0;
+    //! Drawn anew for each checkpoint: by it sites that keep disks of their own
+    //! know which parts belong together. 0 in checkpoints of before.
+    std::uint64_t save_id = 0;
     std::string optimizer;
     std::string plan;   //!< text form
     std::string input;  //!< resolved TOML
@@ -49,6 +52,10 @@ std::string to_json(const CheckpointManifest& manifest);
 //! Throws `InputError` naming the file.
 CheckpointManifest parse_manifest(const std::string& json,
                                   const std::filesystem::path& file);
+
+//! The manifest of a folder; throws `InputError` if that is not a complete
+//! checkpoint.
+CheckpointManifest load_manifest(const std::filesystem::path& folder);
 
 //! The tensor's bytes, from the one rank of the group that holds it.
 struct TensorData {
@@ -84,12 +91,16 @@ class CheckpointReader {
 public:
     //! Throws `InputError` if the folder is not a complete checkpoint.
     explicit CheckpointReader(std::filesystem::path folder);
+    //! Of files that are in the folder; others may be on another disk.
+    CheckpointReader(std::filesystem::path folder, CheckpointManifest manifest);
     ~CheckpointReader();
     CheckpointReader(const CheckpointReader&) = delete;
     CheckpointReader& operator=(const CheckpointReader&) = delete;
 
     const CheckpointManifest& manifest() const { return manifest_; }
     bool has(const std::string& name) const;
+    //! Whether the file that has it is here.
+    bool can_read(const std::string& name) const;
     //! Throws `InputError` naming the tensor and the file it should be in.
     HostTensor read(const std::string& name) const;
 
@@ -108,12 +119,18 @@ private:
 //! checkpoints/step-N.partial, made empty.
 std::filesystem::path begin_checkpoint(const std::filesystem::path& checkpoints,
                                        std::uint64_t step);
-//! Write the manifest, fsync, rename to step-N (an old one is replaced).
+//! Write the manifest and fsync all of step-N.partial.
+void seal_checkpoint(const std::filesystem::path& checkpoints,
+                     const CheckpointManifest& manifest);
+//! Rename what is sealed to step-N; an old one is replaced.
 std::filesystem::path commit_checkpoint(
-    const std::filesystem::path& checkpoints,
-    const CheckpointManifest& manifest);
-//! Delete all but the newest `keep` complete checkpoints and partial ones.
+    const std::filesystem::path& checkpoints, std::uint64_t step);
+/*!
+ * Delete partial checkpoints, and of the complete ones up to `step` all but the
+ * newest `keep`; one of a later step is of another run, and left alone.
+ */
 void prune_checkpoints(const std::filesystem::path& checkpoints,
+                       std::uint64_t step,
                        std::size_t keep);
 //! The complete checkpoint with the largest step, if there is one.
 std::optional<std::filesystem::path> find_latest_checkpoint(

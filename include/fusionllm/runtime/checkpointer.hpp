@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "fusionllm/exec/optimizer_options.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/plan/plan.hpp"
+#include "fusionllm/runtime/checkpoint_tensors.hpp"
 #include "fusionllm/runtime/trainer.hpp"
 
 namespace fusionllm {
@@ -21,18 +23,24 @@ struct CheckpointerSetup {
     const mpi::Communicator& group;  //!< of this rank
     int group_index = 0;             //!< position in `plan.groups`
     std::filesystem::path folder;    //!< ".../checkpoints"
+    //! Whether this rank makes and renames folders on the disk that it sees.
+    bool owns_disk = false;
     std::size_t keep = 2;
     OptimizerOptions optimizer;
     //! Told when this rank writes its part, and when it waits for the others.
     std::function<void(const Activity&)> on_activity;
+    //! Told what went wrong without costing a checkpoint.
+    std::function<void(const std::string&)> on_warning;
 };
 
 /*!
  * Writes a run's checkpoints: one HDF5 file a device group, in parallel, and
- * one manifest.
+ * one manifest a disk.
  *
- * Sites need not share a disk: where the first rank of a group does not see
- * the folder that rank 0 made, it keeps a folder of its own.
+ * Sites need not share a disk: of the ranks that see one, one owns it
+ * (`owns_disk`). Owners seal their parts, then all rename theirs, then delete
+ * older ones, so that at any time some checkpoint is complete on all disks, but
+ * for the moment of the renames.
  */
 class Checkpointer {
 public:
@@ -48,10 +56,12 @@ public:
               const std::vector<NamedTensor>& mine);
 
 private:
-    bool open_folder(std::uint64_t step);
-    void add_parameters();
-    void add_buffers();
-    void add(const TensorEntry& entry, std::size_t op);
+    void add(const CheckpointTensor& tensor);
+    //! Of the root, for manifests on all disks.
+    void share(CheckpointManifest& manifest);
+    //! By owners of disks; then all throw if one failed.
+    void on_disks(const std::function<void()>& action);
+    void prune(std::uint64_t step);
     void throw_if_any(const std::string& problem);
     void say(Phase phase) const;
 

@@ -10,7 +10,6 @@
 #include "fusionllm/comm/shaped_transport.hpp"
 #include "fusionllm/exec/memory.hpp"
 #include "fusionllm/exec/threads.hpp"
-#include "fusionllm/graph/decompose.hpp"
 #include "fusionllm/plan/traffic.hpp"
 #include "fusionllm/runtime/checkpointer.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
@@ -20,9 +19,12 @@
 
 #include "app/adaptation.hpp"
 #include "app/commands/commands.hpp"
+#include "app/commands/disks.hpp"
 #include "app/commands/fail_together.hpp"
 #include "app/commands/memory_report.hpp"
+#include "app/commands/resumed_checkpoint.hpp"
 #include "app/commands/train_briefing.hpp"
+#include "app/commands/train_checkpoints.hpp"
 #include "app/commands/train_report.hpp"
 #include "app/fence_table.hpp"
 #include "app/first_values.hpp"
@@ -30,7 +32,6 @@
 #include "app/json_text.hpp"
 #include "app/screen.hpp"
 #include "app/trace_files.hpp"
-#include "app/versions.hpp"
 
 namespace fusionllm {
 namespace {
@@ -101,8 +102,12 @@ public:
         watch_.table.set_stage(role_.stage ? static_cast<int>(*role_.stage)
                                            : -1);
         if (!briefing.checkpoint.empty()) {
-            reader_ = std::make_unique<CheckpointReader>(briefing.checkpoint);
-            micro_batches_ = reader_->manifest().micro_batches;
+            resumed_ = std::make_unique<ResumedCheckpoint>(
+                world,
+                layout_.group_of_rank,
+                briefing.checkpoint,
+                tensors_to_load(job_, input_, role_));
+            micro_batches_ = resumed_->manifest().micro_batches;
         }
     }
 
@@ -110,7 +115,6 @@ public:
 
 private:
     Job make_briefed_job() const;
-    void check_data(const Trainer& trainer) const;
     void print_start(const std::vector<std::string>& hosts) const;
     void print_end(const Trainer& trainer, StopRequest stop);
     TrainerHooks make_hooks();
@@ -118,12 +122,12 @@ private:
     std::optional<Emulation> make_emulation() const;
     void add_fence_hooks(TrainerHooks& hooks);
     void go_on_with_log();
-    CheckpointManifest make_manifest(std::int64_t step) const;
+    void make_checkpointer();
     bool is_root() const { return world_.rank() == root; }
     bool is_waiting() const { return input_.network.compute == "waits"; }
     std::int64_t start_step() const {
-        return reader_ ? static_cast<std::int64_t>(reader_->manifest().step)
-                       : 0;
+        return resumed_ ? static_cast<std::int64_t>(resumed_->manifest().step)
+                        : 0;
     }
 
     const mpi::Communicator& world_;
@@ -138,7 +142,7 @@ private:
     RankRole role_;
     MpiTransport transport_;
     std::unique_ptr<ShapedTransport> shaped_;  // over `transport_`, if wanted
-    std::unique_ptr<CheckpointReader> reader_;
+    std::unique_ptr<ResumedCheckpoint> resumed_;
     std::unique_ptr<OutputFolder> output_;
     std::unique_ptr<ProgressPrinter> progress_;
     std::unique_ptr<Checkpointer> checkpointer_;
@@ -156,34 +160,6 @@ Job TrainRun::make_briefed_job() const {
     validate(job.plan, job.graph, job.topology.devices.size());
     job.model = job.model.with(job.plan.recompute);
     return job;
-}
-
-void TrainRun::check_data(const Trainer& trainer) const {
-    FUSIONLLM_VALIDATE(
-        !reader_ || reader_->manifest().data_hash == trainer.data_hash(),
-        "the data is not what checkpoint '{}' was made with (content hash "
-        "{:016x}, then {:016x}); restore the files, or start anew with "
-        "--overwrite",
-        briefing_.checkpoint,
-        trainer.data_hash(),
-        reader_->manifest().data_hash);
-}
-
-CheckpointManifest TrainRun::make_manifest(std::int64_t step) const {
-    CheckpointManifest manifest;
-    manifest.step = static_cast<std::uint64_t>(step);
-    manifest.seed = static_cast<std::uint64_t>(input_.run.seed);
-    manifest.graph_hash = portable_hash(job_.graph);
-    manifest.data_hash = data_hash_;
-    manifest.samples = static_cast<std::uint64_t>(step * input_.train.batch);
-    manifest.micro_batches = micro_batches_;
-    manifest.optimizer = input_.train.optimizer.kind;
-    manifest.plan = to_text(job_.plan, job_.graph);
-    manifest.input = briefing_.input;
-    for (const auto& [name, version] : list_versions()) {
-        manifest.versions[name] = version;
-    }
-    return manifest;
 }
 
 TrainerHooks TrainRun::make_hooks() {
@@ -208,7 +184,10 @@ TrainerHooks TrainRun::make_hooks() {
     if (!is_waiting()) {
         hooks.save = [this](std::int64_t step,
                             const std::vector<NamedTensor>& mine) {
-            checkpointer_->save(make_manifest(step), job_.plan.fences, mine);
+            auto manifest = make_manifest(job_, input_, briefing_.input, step);
+            manifest.data_hash = data_hash_;
+            manifest.micro_batches = micro_batches_;
+            checkpointer_->save(manifest, job_.plan.fences, mine);
         };
     }
     hooks.on_long_wait = [this](const LongWait& wait) {
@@ -217,11 +196,9 @@ TrainerHooks TrainRun::make_hooks() {
                      describe_wait(wait, job_, devices_).c_str());
     };
     add_fence_hooks(hooks);
-    if (reader_) {
-        hooks.load =
-            [this](const std::string& name) -> std::optional<HostTensor> {
-            return reader_->has(name) ? std::optional(reader_->read(name))
-                                      : std::nullopt;
+    if (resumed_) {
+        hooks.load = [this](const std::string& name) {
+            return resumed_->load(name);
         };
     }
     return hooks;
@@ -289,9 +266,9 @@ std::optional<Emulation> TrainRun::make_emulation() const {
         return std::nullopt;
     }
     const double begin_s =
-        reader_ ? OutputFolder(input_.run.output, Existing::resume)
-                      .emulated_s_after(start_step())
-                : 0;
+        resumed_ ? OutputFolder(input_.run.output, Existing::resume)
+                       .emulated_s_after(start_step())
+                 : 0;
     return Emulation{[this](const std::vector<Fence>& fences) {
                          return job_.model.step_costs(job_.plan.placement,
                                                       fences);
@@ -306,18 +283,13 @@ void TrainRun::print_start(const std::vector<std::string>& hosts) const {
     if (!is_root()) {
         return;
     }
-    std::vector<RankLine> ranks;
-    for (std::size_t rank = 0; rank < pids.size(); ++rank) {
-        const RankRole role =
-            make_rank_role(job_.plan, devices_, static_cast<int>(rank));
-        ranks.push_back({static_cast<int>(rank),
-                         hosts[rank],
-                         std::stoi(pids[rank]),
-                         job_.topology.devices[devices_[rank].get()].name,
-                         job_.plan.groups[layout_.group_of_rank[rank]].name,
-                         role.stage ? static_cast<int>(*role.stage) : -1});
-    }
-    std::printf("%s\n", describe_run(input_, job_, ranks).c_str());
+    std::printf(
+        "%s\n",
+        describe_run(
+            input_,
+            job_,
+            make_rank_lines(job_, devices_, layout_.group_of_rank, hosts, pids))
+            .c_str());
     print_notes(model_.notes);
     print_notes(with_hosts(advice, hosts));
     if (is_waiting()) {
@@ -325,7 +297,7 @@ void TrainRun::print_start(const std::vector<std::string>& hosts) const {
             "Nothing is computed: each rank waits as long as its "
             "device would take, so there is no loss.\n");
     }
-    if (reader_) {
+    if (resumed_) {
         std::printf("resuming after step %ld from %s\n",
                     static_cast<long>(start_step()),
                     briefing_.checkpoint.c_str());
@@ -374,21 +346,12 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
     std::fflush(stdout);
 }
 
-int TrainRun::run() {
-    const auto hosts = all_gather_strings(world_, mpi::host_name());
-    print_start(hosts);
-    Transport& links = shaped_ ? static_cast<Transport&>(*shaped_) : transport_;
-    Trainer trainer(links, make_setup(), input_.train, make_hooks());
-    loaded_bytes_ = peak_resident_bytes();
-    check_data(trainer);
-    data_hash_ = trainer.data_hash();
-    if (is_root()) {
-        output_ = std::make_unique<OutputFolder>(input_.run.output, existing_);
-        output_->prepare(start_step(), briefing_.input, briefing_.plan);
-        go_on_with_log();
-        progress_ = std::make_unique<ProgressPrinter>(
-            start_step(), input_.train.steps, unit_of_input(job_.graph));
-    }
+//! Finds whose disks the checkpoints go to; collective.
+void TrainRun::make_checkpointer() {
+    const auto folder = input_.run.output / "checkpoints";
+    const auto owners = find_disk_owners(world_, folder);
+    check_group_disks(owners, layout_.group_of_rank, folder);
+    prepare_disks(world_, owners, folder, existing_);
     checkpointer_ = std::make_unique<Checkpointer>(
         transport_,
         CheckpointerSetup{
@@ -396,12 +359,39 @@ int TrainRun::run() {
             job_.plan,
             transport_.group(),
             layout_.group_of_rank[world_.rank()],
-            input_.run.output / "checkpoints",
+            folder,
+            owners[world_.rank()] == world_.rank(),
             static_cast<std::size_t>(input_.train.checkpoint_keep),
             input_.train.optimizer,
             [this](const Activity& activity) {
                 watch_.table.set_activity(activity);
+            },
+            [](const std::string& warning) {
+                std::fprintf(stderr, "fusionllm: %s\n", warning.c_str());
             }});
+}
+
+int TrainRun::run() {
+    const auto hosts = all_gather_strings(world_, mpi::host_name());
+    print_start(hosts);
+    Transport& links = shaped_ ? static_cast<Transport&>(*shaped_) : transport_;
+    Trainer trainer(links, make_setup(), input_.train, make_hooks());
+    if (resumed_) {
+        resumed_->close();
+        resumed_->check_data(trainer.data_hash());
+    }
+    loaded_bytes_ = peak_resident_bytes();
+    data_hash_ = trainer.data_hash();
+    if (!is_waiting()) {
+        make_checkpointer();
+    }
+    if (is_root()) {
+        output_ = std::make_unique<OutputFolder>(input_.run.output, existing_);
+        output_->prepare(start_step(), briefing_.input, briefing_.plan);
+        go_on_with_log();
+        progress_ = std::make_unique<ProgressPrinter>(
+            start_step(), input_.train.steps, unit_of_input(job_.graph));
+    }
     const StopRequest stop = trainer.run();
     print_end(trainer, stop);
     return stop == StopRequest::requeue ? requeue_status : 0;

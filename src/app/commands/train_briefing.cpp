@@ -96,9 +96,9 @@ void check_model(const std::string& folder,
 }
 
 //! Refuse to go on with what would be another run.
-void check_checkpoint(const std::string& folder, const RunInput& input) {
-    const CheckpointReader reader(folder);
-    const CheckpointManifest& manifest = reader.manifest();
+void check_checkpoint(const std::string& folder,
+                      const CheckpointManifest& manifest,
+                      const RunInput& input) {
     check_model(folder, parse_run_input(manifest.input, folder, {}), input);
     FUSIONLLM_VALIDATE(
         manifest.seed == static_cast<std::uint64_t>(input.run.seed),
@@ -128,17 +128,43 @@ void check_checkpoint(const std::string& folder, const RunInput& input) {
 
 //! A file may hold another model now, under the same name.
 void check_graph(const std::string& folder,
+                 const CheckpointManifest& manifest,
                  const ModelSource& source,
                  const OpGraph& graph) {
-    const std::uint64_t stored = CheckpointReader(folder).manifest().graph_hash;
     FUSIONLLM_VALIDATE(
-        !source.graph || stored == portable_hash(graph),
+        !source.graph || manifest.graph_hash == portable_hash(graph),
         "the checkpoint '{}' is of another model than the file in [model] "
         "(graph {:016x}, but {:016x}); resume with the same file and loss, or "
         "start anew with --overwrite",
         folder,
-        stored,
+        manifest.graph_hash,
         portable_hash(graph));
+}
+
+/*!
+ * A number left open is that of the checkpoint, since losses depend on it in
+ * their last digits, and with batch norms in more than that; another one is
+ * worth a note.
+ */
+void go_on_with_micro_batches(RunInput& input,
+                              ModelSource& source,
+                              const CheckpointManifest& stored) {
+    if (source.graph || !input.plan.file.empty()) {
+        return;
+    }
+    const std::int64_t number =
+        parse_plan(stored.plan, "the checkpoint's plan").micro_batches;
+    if (input.micro_batches == 0) {
+        input.micro_batches = number;
+    } else if (input.micro_batches != number) {
+        source.notes.push_back(fmt::format(
+            "the checkpoint was made with {} micro-batches a step, this run "
+            "makes {}: losses differ in their last digits, batch norms are "
+            "over other samples, and what codecs with +feedback have kept is "
+            "dropped",
+            number,
+            input.micro_batches));
+    }
 }
 
 //! A model goes on with the fences that it was trained with, wherever its
@@ -204,7 +230,16 @@ Briefing make_briefing(const TrainArguments& arguments,
         if (measured) {
             take_topology(input, *measured);
         }
-        const ModelSource source = fit_model(input, hosts, talk);
+        const OutputFolder output(input.run.output, arguments.existing);
+        std::optional<CheckpointManifest> stored;
+        if (const auto checkpoint = output.checkpoint_to_resume()) {
+            briefing.checkpoint = checkpoint->string();
+            stored = load_manifest(briefing.checkpoint);
+        }
+        ModelSource source = fit_model(input, hosts, talk);
+        if (stored) {
+            go_on_with_micro_batches(input, source, *stored);
+        }
         input = choose_micro_batches(std::move(input), source, num_ranks);
         Job job = make_job(input, source, num_ranks);
         job.plan = plan_job(input, job).plan;
@@ -219,19 +254,13 @@ Briefing make_briefing(const TrainArguments& arguments,
             "nothing can be resumed with compute = \"waits\" in [network]: "
             "such a run has no numbers to go on from; start it anew with "
             "--overwrite");
-        const OutputFolder output(input.run.output, arguments.existing);
         std::int64_t start_step = 0;
-        if (const auto checkpoint = output.checkpoint_to_resume()) {
-            briefing.checkpoint = checkpoint->string();
-            start_step = static_cast<std::int64_t>(
-                CheckpointReader(briefing.checkpoint).manifest().step);
-            check_checkpoint(briefing.checkpoint, input);
-            check_graph(briefing.checkpoint, source, job.graph);
+        if (stored) {
+            start_step = static_cast<std::int64_t>(stored->step);
+            check_checkpoint(briefing.checkpoint, *stored, input);
+            check_graph(briefing.checkpoint, *stored, source, job.graph);
             if (input.plan.file.empty()) {
-                take_fences(
-                    job,
-                    CheckpointReader(briefing.checkpoint).manifest().plan,
-                    briefing.checkpoint);
+                take_fences(job, stored->plan, briefing.checkpoint);
             }
         }
         adapt_fences(job, input, start_step);

@@ -140,6 +140,26 @@ std::string gather_cpu_time(Transport& transport,
     return line;
 }
 
+std::vector<RankLine> make_rank_lines(
+    const Job& job,
+    const std::vector<DeviceId>& device_of_rank,
+    const std::vector<int>& group_of_rank,
+    const std::vector<std::string>& hosts,
+    const std::vector<std::string>& pids) {
+    std::vector<RankLine> ranks;
+    for (std::size_t rank = 0; rank < pids.size(); ++rank) {
+        const RankRole role =
+            make_rank_role(job.plan, device_of_rank, static_cast<int>(rank));
+        ranks.push_back({static_cast<int>(rank),
+                         hosts[rank],
+                         std::stoi(pids[rank]),
+                         job.topology.devices[device_of_rank[rank].get()].name,
+                         job.plan.groups[group_of_rank[rank]].name,
+                         role.stage ? static_cast<int>(*role.stage) : -1});
+    }
+    return ranks;
+}
+
 std::vector<std::string> with_hosts(const std::vector<std::string>& sentences,
                                     const std::vector<std::string>& hosts) {
     std::map<std::string, std::set<std::string>> hosts_of;

@@ -10,6 +10,7 @@
 #include "fusionllm/runtime/sent_bytes.hpp"
 
 #include "app/job.hpp"
+#include "app/screen.hpp"
 
 namespace fusionllm {
 
@@ -38,6 +39,14 @@ std::string describe_wait(const LongWait& wait,
 std::string gather_cpu_time(Transport& transport,
                             const Plan& plan,
                             const std::vector<DeviceId>& device_of_rank);
+
+//! The ranks of the first table.
+std::vector<RankLine> make_rank_lines(
+    const Job& job,
+    const std::vector<DeviceId>& device_of_rank,
+    const std::vector<int>& group_of_rank,
+    const std::vector<std::string>& hosts,
+    const std::vector<std::string>& pids);
 
 //! Sentences of ranks, empty where there is none: each once, after the names of
 //! the hosts that it is of.
