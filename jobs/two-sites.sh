@@ -16,6 +16,7 @@
 #   FUSIONLLM_PML        ob1 (if not set) or ucx, MPI's way to send messages
 #   FUSIONLLM_RSH        starts a command on a host, as "ssh HOST COMMAND" does
 #   FUSIONLLM_PROGRAM    path of the program on all hosts (fusionllm)
+#   OPENBLAS_CORETYPE    if set, the ranks on all hosts get it too
 #
 # docs/how-to/two-sites.md says more.
 set -euo pipefail
@@ -36,20 +37,32 @@ fail() {
     exit 2
 }
 
-# Each host must answer, and with the same version as this one.
+# What must be equal on all hosts, of what --version says. The others may
+# differ: the ranks themselves compare how they write messages, and operators.
+common_versions() {
+    awk '$1 == "FusionLLM" || $1 == "MPI" {
+        $1 = $1
+        text = text separator $0
+        separator = ", "
+    } END { print text }' <<<"$1"
+}
+
+# Each host must answer, and with the same versions as this one.
 check_hosts() {
     local host version ours
     ours=$("$program" --version) ||
         fail "cannot run '$program' here; set FUSIONLLM_PROGRAM to its path"
+    ours=$(common_versions "$ours")
     for host in "$@"; do
         # Word splitting of the agent and its options is wanted.
         # shellcheck disable=SC2086
         version=$($rsh "$host" "$program --version" </dev/null) ||
             fail "'$rsh $host $program --version' failed; $host must let you" \
                 "in without a password and have the program at the same path"
+        version=$(common_versions "$version")
         [ "$version" = "$ours" ] ||
             fail "$host has '$version', and this host '$ours'; install the" \
-                "same version on all hosts"
+                "same versions on all hosts"
     done
 }
 
@@ -113,6 +126,9 @@ mpi_options=(-np "$ranks" --hostfile "$hostfile" --map-by slot --bind-to none
     --mca plm rsh --mca plm_rsh_agent "$rsh")
 if [ -n "$network" ]; then
     mpi_options+=(--mca oob_tcp_if_include "$network")
+fi
+if [ -n "${OPENBLAS_CORETYPE:-}" ]; then
+    mpi_options+=(-x "OPENBLAS_CORETYPE=$OPENBLAS_CORETYPE")
 fi
 pml_options
 check_hosts "${names[@]}"

@@ -25,3 +25,10 @@ add_test(NAME install/train_sbatch
   COMMAND ${BASH_PROGRAM} ${CMAKE_CURRENT_LIST_DIR}/train_sbatch_test.sh
           ${PROJECT_SOURCE_DIR}/jobs/train.sbatch)
 set_tests_properties(install/train_sbatch PROPERTIES LABELS unit TIMEOUT 60)
+
+# jobs/two-sites.sh with made-up hosts and a made-up program; netlab/lab runs it
+# for real.
+add_test(NAME install/two_sites
+  COMMAND ${BASH_PROGRAM} ${CMAKE_CURRENT_LIST_DIR}/two_sites_test.sh
+          ${PROJECT_SOURCE_DIR}/jobs/two-sites.sh)
+set_tests_properties(install/two_sites PROPERTIES LABELS unit TIMEOUT 60)
