@@ -307,6 +307,41 @@ class Netlab(unittest.TestCase):
         self.assertGreater(float(end[0]) - float(begin[0]), 2.0, output)
         self.assertIn("lyon-osaka is up again", output)
 
+    def test_cuts_of_a_line_may_overlap(self):
+        # Datagrams, which nobody sends again: ten while the longer cut lasts
+        # and the shorter one ends, ten after both.
+        send = ("import socket, time; "
+                "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+                "for i in range(20):\n"
+                "    time.sleep(2.5 if i == 10 else 0.1)\n"
+                "    s.sendto(bytes(1000), ('10.77.1.1', 9))")
+
+        output = self.run_lab(
+            sys.executable, "-c", send,
+            options=["--at", "0s:lyon-osaka=down:3s",
+                     "--at", "0.1s:lyon>osaka=down:0.2s",
+                     "--counts", "counts.json"])
+
+        self.assertIn("lyon>osaka is up again, but for another cut", output)
+        self.assertIn("lyon-osaka is up again\n", output)
+        sent = self.counts()["lyon", "osaka"]
+        self.assertGreater(sent, 10 * 1000, output)
+        self.assertLess(sent, 11 * 1000, output)
+
+    def test_a_change_that_fails_ends_the_command_in_good_order(self):
+        break_line = "tc -n .router qdisc del dev w1 root"
+
+        output = self.run_lab(
+            "sh", "-c", f"trap 'echo told; exit 9' TERM; {break_line}; "
+            "sleep 30 & wait",
+            options=["--at", "2s:lyon>osaka=1Mbit/s",
+                     "--counts", "counts.json"], status=2)
+
+        self.assertIn("told\n", output)
+        self.assertRegex(output, "fusionllm-netlab: `tc .*` failed: ")
+        self.assertNotIn("Traceback", output)
+        self.assertIn(("osaka", "lyon"), self.counts())
+
     def test_codecs_follow_a_line_that_slows_down_and_recovers(self):
         """Over real TCP, whose buffers hide how slow a line is."""
         (self.folder / "testbed.toml").write_text(

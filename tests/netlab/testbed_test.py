@@ -105,6 +105,23 @@ class Events(unittest.TestCase):
         self.assertEqual([(event.at_s, event.verb) for event in events],
                          [(10.0, "add"), (11.0, ""), (15.0, "del")])
 
+    def test_a_direction_is_up_again_when_its_last_cut_has_ended(self):
+        both = ((0, 2), (2, 0))
+
+        events = parse_events(["2s:a>c=down:2s", "1s:a-c=down:2s",
+                               "5s:a>c=down:1s", "4s:a>c=down:1s"],
+                              load(THREE))
+
+        self.assertEqual([(event.at_s, event.verb, event.pairs)
+                          for event in events],
+                         [(1.0, "add", both), (2.0, "add", ()),
+                          (3.0, "del", ((2, 0),)), (4.0, "del", ((0, 2),)),
+                          (4.0, "add", ((0, 2),)), (5.0, "add", ()),
+                          (5.0, "del", ()), (6.0, "del", ((0, 2),))])
+        self.assertEqual(events[2].what,
+                         "a-c is up again, but for another cut")
+        self.assertEqual(events[3].what, "a>c is up again")
+
     def test_a_change_that_makes_no_sense_is_refused(self):
         for text in ("5s", "5s:a-d=1MB/s", "5:a-c=1MB/s", "5s:a-c=fast",
                      "5s:a-c=down:5", "5s:a-a=1MB/s", "5s:a-c=0Mbit/s"):

@@ -43,7 +43,7 @@ def main(folder):
         return run_apart(
             lambda: _run(arguments, testbed, events, delay_program))
     except InputError as error:
-        print(f"fusionllm-netlab: {error}", file=sys.stderr)
+        _complain(error)
         return 2
 
 
@@ -96,8 +96,12 @@ def _run(arguments, testbed, events, delay_program):
     except Ended as ended:
         return 128 + ended.number
     except LabError as error:
-        print(f"fusionllm-netlab: {error}", file=sys.stderr)
+        _complain(error)
         return 2
+
+
+def _complain(error):
+    print(f"fusionllm-netlab: {error}", file=sys.stderr)
 
 
 def _raise_ended(number, _):
@@ -121,6 +125,10 @@ def _run_command(lab, command, events):
         status = process.wait()
     except Ended as ended:
         status = _end(process, ended.number)
+    except LabError as error:
+        _complain(error)
+        _end(process, signal.SIGTERM)
+        status = 2
     return status if status >= 0 else 128 - status
 
 

@@ -1,6 +1,7 @@
 """Changes of lines while a command runs: `--at 5s:lyon-osaka=0.8Mbit/s`."""
 
 import re
+from collections import Counter
 from typing import NamedTuple
 
 from netlab.testbed import InputError, parse_bytes_per_s, parse_seconds
@@ -12,16 +13,36 @@ EXAMPLES = ("5s:lyon-osaka=0.8Mbit/s (both directions), "
 class Event(NamedTuple):
     at_s: float
     what: str  # for people
-    pairs: tuple  # of (from, to)
+    pairs: tuple  # of (from, to); of a cut, those that it changes
     bytes_per_s: float  # 0: this event does not change the rate
     verb: str  # of a cut: "add", "del"; empty: none
 
 
 def parse_events(texts, testbed):
+    """In the order of their times."""
     events = []
     for text in texts:
         events += _parse_event(text, testbed)
-    return sorted(events, key=lambda event: event.at_s)
+    return _join_cuts(sorted(events, key=lambda event: event.at_s))
+
+
+def _join_cuts(events):
+    """A direction is cut by its first cut, and up again after its last."""
+    num_cuts = Counter()
+    joined = []
+    for event in events:
+        if event.verb == "add":
+            pairs = tuple(x for x in event.pairs if num_cuts[x] == 0)
+            num_cuts.update(event.pairs)
+            event = event._replace(pairs=pairs)
+        elif event.verb == "del":
+            num_cuts.subtract(event.pairs)
+            pairs = tuple(x for x in event.pairs if num_cuts[x] == 0)
+            if pairs != event.pairs:
+                event = event._replace(
+                    pairs=pairs, what=f"{event.what}, but for another cut")
+        joined.append(event)
+    return joined
 
 
 def _parse_event(text, testbed):
