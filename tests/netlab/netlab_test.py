@@ -414,6 +414,23 @@ class Netlab(unittest.TestCase):
         self.assertIn("there are no sites", output)
         self.assertNotIn("Traceback", output)
 
+    def test_counts_that_cannot_be_written_are_refused_before_the_command(self):
+        for path in ("missing/counts.json", "."):
+            output = self.run_lab("echo", "ran", options=["--counts", path],
+                                  status=2)
+
+            self.assertIn(f"--counts {path} cannot be written: ", output)
+            self.assertNotIn("ran\n", output)
+            self.assertNotIn("Traceback", output)
+
+    def test_counts_that_fail_after_the_command_leave_its_status(self):
+        output = self.run_lab("sh", "-c", "exit 75", status=75,
+                              options=["--counts", "/dev/full"])
+
+        self.assertIn("--counts /dev/full cannot be written: No space", output)
+        self.assertIn("netlab: bytes on the lines", output)
+        self.assertNotIn("Traceback", output)
+
     def test_without_root_it_says_so(self):
         if not shutil.which("setpriv"):
             self.skipTest("setpriv not found")

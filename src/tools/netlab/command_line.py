@@ -39,6 +39,7 @@ def main(folder):
         testbed = load_testbed(arguments.testbed)
         events = parse_events(arguments.at, testbed)
         delay_program = _find_delay_program(folder, testbed)
+        _check_counts_file(arguments.counts)
         check_machine()
         return run_apart(
             lambda: _run(arguments, testbed, events, delay_program))
@@ -78,6 +79,23 @@ def _find_delay_program(folder, testbed):
         raise InputError(f"{path} not found, and it makes the delays; build "
                          f"the target {name} or install FusionLLM")
     return str(path)
+
+
+def _check_counts_file(path):
+    """Before the command runs, perhaps for hours, and not after."""
+    if not path:
+        return
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        problem = "it is a folder"
+    elif not os.path.isdir(folder):
+        problem = f"there is no folder {folder}"
+    elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        problem = "you may not write there"
+    else:
+        return
+    raise InputError(f"--counts {path} cannot be written: {problem}; give "
+                     "another file")
 
 
 def _run(arguments, testbed, events, delay_program):
@@ -149,8 +167,16 @@ def _end(process, number):
 
 
 def _report(lab, path, seconds):
-    counts = lab.counts()
-    lab.end()
+    """What fails here must not hide the status of the command."""
+    try:
+        counts = lab.counts()
+        lab.end()
+    except LabError as error:
+        _complain(error)
+        return
     report.print_counts(lab.testbed, counts, seconds)
-    if path:
-        report.write_counts(path, lab.testbed, counts, seconds)
+    try:
+        if path:
+            report.write_counts(path, lab.testbed, counts, seconds)
+    except OSError as error:
+        _complain(f"--counts {path} cannot be written: {error.strerror}")
