@@ -342,6 +342,21 @@ class Netlab(unittest.TestCase):
         self.assertNotIn("Traceback", output)
         self.assertIn(("osaka", "lyon"), self.counts())
 
+    def test_a_line_that_slows_down_has_the_queue_of_its_new_rate(self):
+        (self.folder / "testbed.toml").write_text(
+            TESTBED.replace("20 Mbit/s", "80 Mbit/s"))
+        show = "tc -j -n .router qdisc show dev w1"
+
+        output = self.run_lab(
+            "sh", "-c", f"{show}; for i in $(seq 40); do sleep 0.1; "
+            f"{show} | grep '131072.*131072' && break; done",
+            options=["--at", "2s:lyon>osaka=0.8Mbit/s"])
+
+        limits = [[qdisc["options"]["limit"] for qdisc in json.loads(line)
+                   if qdisc.get("kind") == "bfifo"]
+                  for line in output.splitlines() if line.startswith("[")]
+        self.assertEqual(limits, [[600000] * 2, [131072] * 2], output)
+
     def test_codecs_follow_a_line_that_slows_down_and_recovers(self):
         """Over real TCP, whose buffers hide how slow a line is."""
         (self.folder / "testbed.toml").write_text(

@@ -146,6 +146,17 @@ default_link = {bandwidth = "8 Mbit/s", latency = "0 s"}
         self.assertLessEqual(sum(own[pair] for pair in pairs),
                              downlink + len(pairs))  # rounded to bits
 
+    def test_a_new_rate_brings_a_queue_of_its_own(self):
+        testbed = load(THREE)
+        fast, slow = [
+            [words[-1] for words in map(str.split, network.rate_commands(
+                testbed._replace(lines={**testbed.lines, (1, 2): line}), 1, 2))
+             if words[:2] == ["qdisc", "change"]]
+            for line in (Line(10e6, 0.025), Line(1e5, 0.025))]
+
+        self.assertEqual(fast, ["1000000"] * 2)  # 50 ms and a round trip
+        self.assertEqual(slow, ["131072"] * 2)  # the least
+
     def test_counts_are_summed_over_the_leaves_of_a_source(self):
         text = """
 class htb 1:104 root rate 8Mbit ceil 8Mbit burst 3200b cburst 3200b

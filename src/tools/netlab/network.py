@@ -89,12 +89,9 @@ def port_commands(testbed, j):
         commands.append(f"class add dev {port} parent 1: classid 1:1 "
                         f"{_rate(downlink, downlink)}")
     for i in sources:
-        line = testbed.lines[i, j]
         commands += _line_commands(testbed, i, j, "add")
+        commands += _queue_commands(testbed, i, j, "add")
         minor = pair_class(i)
-        for leaf in (minor + 1, minor + 2):
-            commands.append(f"qdisc add dev {port} parent 1:{leaf:x} handle "
-                            f"{leaf:x}: bfifo limit {_queue_bytes(line)}")
         match = f"u32 match ip src {subnet(i)}"
         filters = f"filter add dev {port} parent 1: protocol ip"
         commands += [
@@ -122,6 +119,14 @@ def _line_commands(testbed, i, j, verb):
         f"{_rate(small * own, most)} prio 0",
         f"{begin} 1:{minor:x} classid 1:{minor + 2:x} "
         f"{_rate((1 - small) * own, most)} prio 1"]
+
+
+def _queue_commands(testbed, i, j, verb):
+    """The queues of both leaves."""
+    limit = _queue_bytes(testbed.lines[i, j])
+    minor = pair_class(i)
+    return [f"qdisc {verb} dev w{j} parent 1:{leaf:x} handle {leaf:x}: "
+            f"bfifo limit {limit}" for leaf in (minor + 1, minor + 2)]
 
 
 def _rate(own, most):
@@ -159,8 +164,12 @@ def uplink_commands(site):
 
 
 def rate_commands(testbed, i, j):
-    """`tc -batch` that gives the line from i to j its rate in `testbed`."""
-    return _line_commands(testbed, i, j, "change")
+    """`tc -batch` that gives the line from i to j its rate in `testbed`.
+
+    What is in its queue stays there, even if it is more than the new limit.
+    """
+    return (_line_commands(testbed, i, j, "change") +
+            _queue_commands(testbed, i, j, "change"))
 
 
 def cut_command(i, j, verb):
