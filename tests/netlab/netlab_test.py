@@ -357,6 +357,22 @@ class Netlab(unittest.TestCase):
                   for line in output.splitlines() if line.startswith("[")]
         self.assertEqual(limits, [[600000] * 2, [131072] * 2], output)
 
+    def test_a_share_of_a_line_is_of_the_rates_that_it_had(self):
+        # Little of 80 Mbit/s, but more than all of 0.08 Mbit/s.
+        (self.folder / "testbed.toml").write_text(
+            TESTBED.replace("20 Mbit/s", "80 Mbit/s"))
+        script = (f"$FUSIONLLM_NETLAB_EXEC osaka '{sys.executable} {STREAM} "
+                  "serve 10.77.1.1 >/dev/null' & sleep 0.5; "
+                  f"{sys.executable} {STREAM} ask 10.77.1.1 200000; sleep 2")
+
+        output = self.run_lab("sh", "-c", script, options=[
+            "--at", "2s:lyon>osaka=0.08Mbit/s"])
+
+        share = float(re.search(r"lyon to osaka .* ([0-9.]+)% of the line",
+                                output).group(1))
+        self.assertGreater(share, 0.2, output)
+        self.assertLess(share, 20.0, output)
+
     def test_codecs_follow_a_line_that_slows_down_and_recovers(self):
         """Over real TCP, whose buffers hide how slow a line is."""
         (self.folder / "testbed.toml").write_text(

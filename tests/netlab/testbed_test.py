@@ -1,6 +1,8 @@
 """What fusionllm-netlab reads, without a lab."""
 
 import argparse
+import contextlib
+import io
 import pathlib
 import sys
 import tempfile
@@ -11,7 +13,7 @@ parser.add_argument("--source", required=True)
 options, rest = parser.parse_known_args()
 sys.path.insert(0, str(pathlib.Path(options.source) / "src/tools"))
 
-from netlab import network  # noqa: E402
+from netlab import network, report  # noqa: E402
 from netlab.events import parse_events  # noqa: E402
 from netlab.testbed import InputError, Line, load_testbed  # noqa: E402
 
@@ -127,6 +129,30 @@ class Events(unittest.TestCase):
                      "5s:a-c=down:5", "5s:a-a=1MB/s", "5s:a-c=0Mbit/s"):
             with self.assertRaisesRegex(InputError, "--at 5", msg=text):
                 parse_events([text], load(THREE))
+
+
+class Report(unittest.TestCase):
+    def test_a_line_takes_what_its_rates_and_cuts_leave(self):
+        testbed = load(THREE)
+        events = parse_events(["1s:a-b-c=4MB/s", "2s:a>b-c=down:3s",
+                               "4s:a>b-c=down:2s", "3s:a>b-c=2MB/s"], testbed)
+
+        capacities = report.capacity_bytes(testbed, events, 10.0)
+
+        # 1 MB/s for 1 s, 4 MB/s for 1 s, nothing for 4 s, 2 MB/s for 4 s
+        self.assertAlmostEqual(capacities[0, 1], 13e6)
+        self.assertAlmostEqual(capacities[1, 0], 37e6)
+        self.assertAlmostEqual(capacities[0, 2], 10e6)
+
+    def test_a_share_is_of_the_rates_that_a_line_had(self):
+        testbed = load(THREE)
+        events = parse_events(["1s:a>b-c=8kbit/s"], testbed)
+        said = io.StringIO()
+
+        with contextlib.redirect_stderr(said):
+            report.print_counts(testbed, {(0, 1): (1_000_000, 0)}, events, 2.0)
+
+        self.assertIn(" 95.5% of the line", said.getvalue())
 
 
 class Network(unittest.TestCase):

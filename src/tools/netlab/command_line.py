@@ -108,8 +108,9 @@ def _run(arguments, testbed, events, delay_program):
         if arguments.measure:
             return measure.measure(lab)
         begin = time.monotonic()
-        status = _run_command(lab, arguments.command, events)
-        _report(lab, arguments.counts, time.monotonic() - begin)
+        status, made = _run_command(lab, arguments.command, events)
+        _report(lab, arguments.counts, testbed, made,
+                time.monotonic() - begin)
         return status
     except Ended as ended:
         return 128 + ended.number
@@ -127,6 +128,8 @@ def _raise_ended(number, _):
 
 
 def _run_command(lab, command, events):
+    """Its exit status, and the changes that were made, when they were made."""
+    made = []
     stdin = subprocess.DEVNULL if os.isatty(0) else None
     process = lab.start(0, command, launch.environment(os.environ),
                         stdin=stdin, start_new_session=True)
@@ -138,7 +141,8 @@ def _run_command(lab, command, events):
                       file=sys.stderr)
                 break
             lab.apply(event)
-            print(f"netlab: {time.monotonic() - begin:.1f} s: {event.what}",
+            made.append(event._replace(at_s=time.monotonic() - begin))
+            print(f"netlab: {made[-1].at_s:.1f} s: {event.what}",
                   file=sys.stderr)
         status = process.wait()
     except Ended as ended:
@@ -147,7 +151,7 @@ def _run_command(lab, command, events):
         _complain(error)
         _end(process, signal.SIGTERM)
         status = 2
-    return status if status >= 0 else 128 - status
+    return (status if status >= 0 else 128 - status), made
 
 
 def _wait(process, until):
@@ -166,7 +170,7 @@ def _end(process, number):
         return 128 + number
 
 
-def _report(lab, path, seconds):
+def _report(lab, path, testbed, made, seconds):
     """What fails here must not hide the status of the command."""
     try:
         counts = lab.counts()
@@ -174,9 +178,9 @@ def _report(lab, path, seconds):
     except LabError as error:
         _complain(error)
         return
-    report.print_counts(lab.testbed, counts, seconds)
+    report.print_counts(testbed, counts, made, seconds)
     try:
         if path:
-            report.write_counts(path, lab.testbed, counts, seconds)
+            report.write_counts(path, testbed, counts, seconds)
     except OSError as error:
         _complain(f"--counts {path} cannot be written: {error.strerror}")

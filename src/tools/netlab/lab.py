@@ -114,7 +114,7 @@ class Lab:
     """To be made inside `run_apart`."""
 
     def __init__(self, testbed, delay_program):
-        self.testbed = testbed
+        self.testbed = testbed._replace(lines=dict(testbed.lines))
         self._make_private()
         self._write_files()
         self._make_namespaces()
