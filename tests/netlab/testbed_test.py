@@ -73,6 +73,16 @@ latency = [["-", "115 ms"], ["-", "-"]]
         self.assertEqual([site.name for site in testbed.sites],
                          ["lyon", "osaka"])
 
+    def test_a_host_at_two_sites_is_refused(self):
+        for a, b in [('devices = [{host = "h"}]', 'devices = [{host = "h"}]'),
+                     ('devices = [{host = "h"}, {host = "g"}]',
+                      'devices = [{host = "h"}, {host = "f"}]'),
+                     ('devices = [{host = "h"}]', 'ranks = 1')]:
+            text = (f'sites = [{{name = "a", {a}}}, {{name = "h", {b}}}]')
+            with self.assertRaisesRegex(
+                    InputError, "host 'h' is at the sites a and h", msg=text):
+                load(text)
+
     def test_what_cannot_be_shaped_or_read_is_named(self):
         site = 'sites = [{name = "a", ranks = 2}, {name = "b", ranks = 1}]\n'
         for text, word in [

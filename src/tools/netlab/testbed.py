@@ -110,6 +110,7 @@ def _read_testbed(tables):
     names = [site.name for site in sites]
     if len(set(names)) != len(names):
         raise InputError("two sites have the same name")
+    _refuse_common_hosts(sites)
     if len(sites) > MOST_SITES:
         raise InputError(f"{len(sites)} sites are more than a netlab can "
                          f"have, {MOST_SITES}")
@@ -132,6 +133,18 @@ def _read_site(table):
     return Site(name,
                 table.get("ranks") or sum(d.get("count", 1) for d in devices),
                 limit["uplink"], limit["downlink"], tuple(hosts))
+
+
+def _refuse_common_hosts(sites):
+    """A host is told by its name which site it is."""
+    owner = {}
+    for site in sites:
+        for host in (*site.hosts, site.host_name):
+            other = owner.setdefault(host, site)
+            if other is not site:
+                raise InputError(f"the host '{host}' is at the sites "
+                                 f"{other.name} and {site.name}; give it to "
+                                 "one of them")
 
 
 def _read_line(table):
