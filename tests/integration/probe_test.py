@@ -12,6 +12,15 @@ LINKS = {("lyon", "osaka"): (8, 25), ("osaka", "lyon"): (20, 25),
 
 
 class ProbeTest(harness.ProgramTest):
+    def assert_near(self, link, rate, latency):
+        """In Mbit/s and ms."""
+        number, unit = link["bandwidth"].split()
+        found_rate = float(number) * {"Mbit/s": 1, "kbit/s": 1e-3}[unit]
+        self.assertAlmostEqual(found_rate, rate, delta=0.25 * rate)
+        number, unit = link["latency"].split()
+        self.assertEqual(unit, "ms")
+        self.assertAlmostEqual(float(number), latency, delta=0.25 * latency)
+
     def test_shaped_links_are_found_again_and_planned_with(self):
         found = self.folder / "topology.toml"
         links = ", ".join(
@@ -27,16 +36,24 @@ class ProbeTest(harness.ProgramTest):
         topology = tomllib.loads(found.read_text())
         self.assertEqual(len(topology["links"]), len(LINKS))
         for link in topology["links"]:
-            rate, latency = LINKS[link["from"], link["to"]]
-            number, unit = link["bandwidth"].split()
-            found_rate = float(number) * {"Mbit/s": 1, "kbit/s": 1e-3}[unit]
-            self.assertAlmostEqual(found_rate, rate, delta=0.25 * rate)
-            number, unit = link["latency"].split()
-            self.assertEqual(unit, "ms")
-            self.assertAlmostEqual(float(number), latency,
-                                   delta=0.25 * latency)
+            self.assert_near(link, *LINKS[link["from"], link["to"]])
         self.run_program("plan", harness.TINY,
                          "--set", f"topology.file={found}")
+
+    def test_links_of_a_slowed_testbed_are_those_of_the_testbed(self):
+        found = self.folder / "topology.toml"
+
+        self.run_program(
+            "probe", harness.TINY, "-o", found,
+            "--set", "topology.sites=[{name = 'lyon', ranks = 1}, "
+                     "{name = 'osaka', ranks = 1}]",
+            "--set", "topology.links=[{between = ['lyon', 'osaka'], "
+                     "bandwidth = '20 Mbit/s', latency = '10 ms'}]",
+            "--set", "network.mode=shaped", "--set", "network.time_scale=2",
+            ranks=2, limit_s=120)
+
+        for link in tomllib.loads(found.read_text())["links"]:
+            self.assert_near(link, 20, 10)
 
     def test_a_run_measures_before_it_plans(self):
         self.train("run", *SITES, "--set", "topology.probe=true",
