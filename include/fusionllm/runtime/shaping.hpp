@@ -14,7 +14,7 @@ struct ShapeOptions {
     double time_scale = 1;  //!< all times of the testbed are so much longer
     double jitter_s = 0;    //!< of the testbed: messages come up to this later
     //! Of lines, in the testbed's time since the start:
-    //! "lyon-osaka x0.1 at 30 s", "lyon-osaka x0 at 30 s for 5 s".
+    //! "lyon-osaka x0.1 at 30 s", "uplink of lyon x0 at 30 s for 5 s".
     std::vector<std::string> changes;
     std::uint64_t seed = 1;
 };
