@@ -5,6 +5,7 @@
 
 #include <fmt/ranges.h>
 
+#include "fusionllm/runtime/named_change.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/units.hpp"
 
@@ -292,9 +293,47 @@ void check_compression(const RunInput& input, const FindPlace& place) {
         place("compression", "cut_after"));
 }
 
+//! Each is one of lines that there are.
+void check_changes(const RunInput& input, const FindPlace& place) {
+    if (input.network.changes.empty()) {
+        return;
+    }
+    TopologySpec spec = input.topology.spec;
+    if (spec.sites.empty()) {
+        spec = {};
+        spec.sites = {{"local", 1}};
+    }
+    const Network network(make_topology(spec));
+    try {
+        for (const std::string& change : input.network.changes) {
+            find_lines(network, parse_named_change(change));
+        }
+    } catch (const InputError& error) {
+        throw InputError(
+            fmt::format("{}: {}", place("network", "changes"), error.what()));
+    }
+}
+
+//! What only links that are played have.
+void check_shaped_keys(const RunInput& input, const FindPlace& place) {
+    const NetworkSection& network = input.network;
+    check_time("network", "jitter", network.jitter, place);
+    const auto check = [&](bool is_default, const char* key) {
+        FUSIONLLM_VALIDATE(network.mode == "shaped" || is_default,
+                           "{}: '{}' in [network] has no effect with mode = "
+                           "\"{}\"; set that to \"shaped\", or leave it out",
+                           place("network", key),
+                           key,
+                           network.mode);
+    };
+    check(parse_seconds(network.jitter) == 0, "jitter");
+    check(network.changes.empty(), "changes");
+    check_changes(input, place);
+}
+
 //! What needs numbers cannot go with waits.
 void check_network(const RunInput& input, const FindPlace& place) {
-    check_time("network", "jitter", input.network.jitter, place);
+    check_shaped_keys(input, place);
     FUSIONLLM_VALIDATE(
         !input.topology.probe || input.network.mode == "none",
         "{}: probe = true in [topology] measures real links, but mode = "

@@ -11,6 +11,7 @@ fusionllm_add_test(app/model_file_test.cpp)
 target_compile_definitions(test_app_model_file PRIVATE
   FUSIONLLM_ARCHIVES="${PROJECT_SOURCE_DIR}/tests/importers/archives")
 fusionllm_add_test(app/model_test.cpp)
+fusionllm_add_test(app/network_section_test.cpp)
 fusionllm_add_test(app/plan_svg_test.cpp)
 fusionllm_add_test(app/probe_sites_test.cpp)
 fusionllm_add_test(app/rank_talk_test.cpp)
