@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include <fmt/core.h>
 
@@ -18,6 +19,35 @@ using Pair = std::pair<int, int>;
 
 enum class Hosts { same, different };
 
+/*!
+ * A site's name must not be that of another one's device: a host "gpu" with two
+ * ranks has the device "gpu-1". Where a host is called that, too, the first one
+ * becomes the site "gpu.2": hosts cannot be renamed.
+ */
+void part_from_devices(std::vector<SiteSpec>& sites) {
+    std::set<std::string> names;
+    for (const SiteSpec& site : sites) {
+        names.insert(site.name);
+    }
+    const auto has_site_as_device = [&](const std::string& name, int ranks) {
+        bool has = false;
+        for (int i = 0; i < ranks; ++i) {
+            has = has || names.contains(fmt::format("{}-{}", name, i));
+        }
+        return has;
+    };
+    for (SiteSpec& site : sites) {
+        std::string name = site.name;
+        for (int number = 2; has_site_as_device(name, site.ranks) ||
+                             (name != site.name && names.contains(name));
+             ++number) {
+            name = fmt::format("{}.{}", site.name, number);
+        }
+        names.insert(name);
+        site.name = name;
+    }
+}
+
 std::vector<SiteSpec> sites_of_hosts(const std::vector<std::string>& hosts,
                                      std::vector<int>& site_of_rank) {
     std::vector<SiteSpec> sites;
@@ -29,6 +59,7 @@ std::vector<SiteSpec> sites_of_hosts(const std::vector<std::string>& hosts,
         ++site->ranks;
         site_of_rank.push_back(static_cast<int>(site - sites.begin()));
     }
+    part_from_devices(sites);
     return sites;
 }
 

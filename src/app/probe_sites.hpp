@@ -22,7 +22,8 @@ struct ProbeSites {
 
 /*!
  * The sites of the input; if it names none, every host is one, in the order of
- * ranks. Throws `InputError` where ranks and sites do not match.
+ * ranks, with a number behind its name where a device of it would be called as
+ * another host. Throws `InputError` where ranks and sites do not match.
  */
 ProbeSites make_probe_sites(const RunInput& input,
                             const std::vector<std::string>& hosts);

@@ -30,6 +30,31 @@ TEST(ProbeSites, are_the_hosts_where_the_input_names_none) {
               (std::vector<SiteSpec>{{"a", 2}, {"b", 1}, {"c", 1}}));
 }
 
+TEST(ProbeSites, are_numbered_where_a_host_is_called_as_a_device) {
+    const ProbeSites sites =
+        make_probe_sites(RunInput(), {"gpu", "gpu", "gpu-1"});
+
+    EXPECT_EQ(sites.spec.sites,
+              (std::vector<SiteSpec>{{"gpu.2", 2}, {"gpu-1", 1}}));
+    EXPECT_EQ(sites.site_of_rank, (std::vector<int>{0, 0, 1}));
+    EXPECT_EQ(sites.device_of_rank,
+              (std::vector<DeviceId>{DeviceId(0), DeviceId(1), DeviceId(2)}));
+
+    // And where the next name is another host's, or has a device of one.
+    EXPECT_EQ(make_probe_sites(RunInput(), {"gpu-0", "gpu", "gpu.2"})
+                  .spec.sites.at(1)
+                  .name,
+              "gpu.3");
+    EXPECT_EQ(make_probe_sites(RunInput(), {"gpu-0", "gpu", "gpu.2-0"})
+                  .spec.sites.at(1)
+                  .name,
+              "gpu.3");
+    EXPECT_EQ(make_probe_sites(RunInput(), {"gpu-1", "gpu", "gpu-2"})
+                  .spec.sites.at(1)
+                  .name,
+              "gpu");
+}
+
 TEST(ProbeSites, meet_by_their_first_ranks_and_never_twice_in_a_round) {
     const ProbeSites sites =
         make_probe_sites(RunInput(), {"a", "a", "b", "c", "c", "d", "e"});

@@ -70,7 +70,6 @@ ProbeBriefing brief(const mpi::Communicator& world,
         try {
             input = load();
             if (input) {
-                check_num_ranks(world.size());
                 make_probe_sites(*input, hosts);
             }
         } catch (const InputError& error) {
@@ -170,7 +169,9 @@ int measure_and_write(const mpi::Communicator& world,
     const auto hosts = mpi::all_gather_strings(world, mpi::host_name());
     const ProbeBriefing briefing = brief(world, hosts, [&] {
         check_output(arguments.output);
-        return std::optional(load_probe_input(arguments.input));
+        const RunInput input = load_probe_input(arguments.input);
+        check_num_ranks(world.size());
+        return std::optional(input);
     });
     const bool is_root = world.rank() == root;
     if (!briefing.problem.empty()) {
@@ -191,25 +192,26 @@ int measure_and_write(const mpi::Communicator& world,
 
 }  // namespace
 
-std::optional<TopologySpec> probe_topology(
-    const mpi::Communicator& world,
-    const std::vector<std::string>& hosts,
-    const std::function<RunInput()>& load) {
+ProbedTopology probe_topology(const mpi::Communicator& world,
+                              const std::vector<std::string>& hosts,
+                              const std::function<RunInput()>& load) {
     const ProbeBriefing briefing =
         brief(world, hosts, [&]() -> std::optional<RunInput> {
             const RunInput input = load();
-            return input.topology.probe ? std::optional(input) : std::nullopt;
+            return input.topology.probe && world.size() > 1
+                       ? std::optional(input)
+                       : std::nullopt;
         });
     if (!briefing.problem.empty() || !briefing.is_wanted) {
-        return std::nullopt;  // whoever reads the input next will say why
+        return {briefing.problem, briefing.status, std::nullopt};
     }
     const ProbeSites sites = make_probe_sites(briefing.input, hosts);
     const auto links = measure(world, briefing, sites);
     if (world.rank() != root) {
-        return std::nullopt;
+        return {};
     }
     print_links(sites, links);
-    return with_measured_links(sites, links);
+    return {"", 0, with_measured_links(sites, links)};
 }
 
 int run_probe(int& argc, char**& argv, const ProbeArguments& arguments) {

@@ -12,15 +12,21 @@
 
 namespace fusionllm {
 
+//! What a run finds out of its links before it plans.
+struct ProbedTopology {
+    std::string problem;  //!< not empty: all end with `status`
+    int status = 0;
+    std::optional<TopologySpec> spec;  //!< rank 0 only, if it was measured
+};
+
 /*!
- * The topology that `[topology] probe = true` asks for, on rank 0; nothing on
- * the others, and if the input does not ask or cannot be read. Collective.
+ * The topology that `[topology] probe = true` asks for; one rank has no links
+ * to measure. What is wrong is known to all ranks. Collective.
  *
  * \param load called on rank 0
  */
-std::optional<TopologySpec> probe_topology(
-    const mpi::Communicator& world,
-    const std::vector<std::string>& hosts,
-    const std::function<RunInput()>& load);
+ProbedTopology probe_topology(const mpi::Communicator& world,
+                              const std::vector<std::string>& hosts,
+                              const std::function<RunInput()>& load);
 
 }  // namespace fusionllm

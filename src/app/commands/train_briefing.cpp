@@ -368,12 +368,18 @@ Briefing exchange_briefing(const mpi::Communicator& world,
                            const TrainArguments& arguments,
                            const std::vector<std::string>& hosts,
                            const std::vector<ProgramVersions>& versions) {
-    const auto measured = probe_topology(
+    const ProbedTopology probed = probe_topology(
         world, hosts, [&arguments] { return load_input(arguments); });
+    if (!probed.problem.empty()) {
+        Briefing briefing;
+        briefing.problem = probed.problem;
+        briefing.status = probed.status;
+        return briefing;
+    }
     const RankTalk talk(world, versions);
     std::string own;
     if (world.rank() == root) {
-        own = to_text(make_briefing(arguments, hosts, measured, talk));
+        own = to_text(make_briefing(arguments, hosts, probed.spec, talk));
         talk.end();
     } else {
         talk.answer();
