@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -215,6 +216,40 @@ std::vector<TimedSize> time_streams(const LinkTrial& trial,
     return streams;
 }
 
+//! Spins, and says for whom if that takes long.
+class WatchedSpin {
+public:
+    WatchedSpin(const ProbeNotices& notices,
+                double after_s,
+                const std::function<double()>& clock,
+                const ProbeWait& wait)
+        : notices_(notices), after_s_(after_s), clock_(clock), wait_(wait) {}
+
+    void operator()(bool has_progress) {
+        spin(has_progress);
+        if (after_s_ <= 0) {
+            return;
+        }
+        const double now_s = clock_();
+        if (has_progress || !since_s_) {
+            since_s_ = now_s;
+            say_at_s_ = now_s + after_s_;
+        } else if (now_s >= say_at_s_) {
+            wait_.waited_s = now_s - *since_s_;
+            say_at_s_ = now_s + wait_.waited_s;
+            notices_.say(wait_);
+        }
+    }
+
+private:
+    const ProbeNotices& notices_;
+    double after_s_;
+    const std::function<double()>& clock_;
+    ProbeWait wait_;
+    std::optional<double> since_s_;
+    double say_at_s_ = 0;
+};
+
 std::string pack(const std::vector<MeasuredLink>& links) {
     return {reinterpret_cast<const char*>(links.data()),
             links.size() * sizeof(MeasuredLink)};
@@ -303,11 +338,18 @@ std::vector<MeasuredLink> probe(
     Transport& transport,
     const std::vector<std::vector<std::pair<int, int>>>& rounds,
     const ProbeLimits& limits,
-    const std::function<double()>& clock) {
+    const std::function<double()>& clock,
+    const ProbeNotices& notices) {
     std::vector<MeasuredLink> mine;
     const auto measure = [&](int from, int to) {
+        const ProbeWait wait{from, to, transport.rank(), 0};
         if (transport.rank() == from) {
-            TrialSender sender(transport, to, channels, clock, spin);
+            TrialSender sender(
+                transport,
+                to,
+                channels,
+                clock,
+                WatchedSpin(notices, notices.after_s, clock, wait));
             MeasuredLink& link =
                 mine.emplace_back(measure_link(sender.trial(), limits));
             sender.end();
@@ -315,7 +357,11 @@ std::vector<MeasuredLink> probe(
             link.to = to;
         } else if (transport.rank() == to) {
             answer_trials(
-                transport, from, channels, limits.largest_bytes, spin);
+                transport,
+                from,
+                channels,
+                limits.largest_bytes,
+                WatchedSpin(notices, 2 * notices.after_s, clock, wait));
         }
     };
     for (const auto& pairs : rounds) {

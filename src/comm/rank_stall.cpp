@@ -89,6 +89,7 @@ std::string describe_place(const Activity& activity) {
         case Phase::update:
         case Phase::evaluation:
         case Phase::trace:
+        case Phase::probe:
             break;
     }
     return fmt::format("at {} of step {}", to_text(activity), activity.step);
@@ -111,6 +112,9 @@ std::string describe_process(ProcessState state) {
 std::string describe_work(const Activity& activity) {
     if (activity.phase == Phase::writing) {
         return "writes its part";
+    }
+    if (activity.phase == Phase::probe) {
+        return "measures links";
     }
     if (activity.phase == Phase::start && activity.step == 0) {
         return "is busy with input, model or data";

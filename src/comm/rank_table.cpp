@@ -132,6 +132,8 @@ std::string to_text(const Activity& activity) {
             return "trace";
         case Phase::end:
             return "end";
+        case Phase::probe:
+            return "probe";
     }
     return "unknown phase";
 }

@@ -2,6 +2,7 @@
 
 #include "fusionllm/comm/probe.hpp"
 
+#include <mutex>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -254,7 +255,7 @@ TEST(Probe, measures_every_direction_between_representatives) {
         limits.largest_bytes = 4096;
         limits.repeats = 1;
         const auto mine = probe(
-            transport, {{{0, 1}}, {{0, 3}}, {{1, 3}}}, limits, monotonic_s);
+            transport, {{{0, 1}}, {{0, 3}}, {{1, 3}}}, limits, monotonic_s, {});
         if (transport.rank() == 0) {
             found = mine;
         } else {
@@ -270,6 +271,44 @@ TEST(Probe, measures_every_direction_between_representatives) {
     const std::vector<std::pair<int, int>> all{
         {0, 1}, {0, 3}, {1, 0}, {1, 3}, {3, 0}, {3, 1}};
     EXPECT_EQ(ends, all);
+}
+
+//! What is said of a link, on a clock that goes on whenever it is looked at.
+std::vector<ProbeWait> waits_of_probe(double after_s) {
+    std::mutex mutex;
+    std::vector<ProbeWait> waits;
+    run_loopback(2, [&](Transport& transport) {
+        ProbeLimits limits;
+        limits.largest_bytes = 4096;
+        limits.repeats = 1;
+        double now_s = 0;
+        probe(transport,
+              {{{0, 1}}},
+              limits,
+              [&] { return now_s += 0.01; },
+              {after_s, [&](const ProbeWait& wait) {
+                   const std::lock_guard lock(mutex);
+                   EXPECT_EQ(wait.rank, transport.rank());
+                   waits.push_back(wait);
+               }});
+    });
+    return waits;
+}
+
+TEST(Probe, says_for_which_link_it_waits_long) {
+    const std::vector<ProbeWait> waits = waits_of_probe(0.01);
+
+    std::set<std::pair<int, int>> links;
+    for (const ProbeWait& wait : waits) {
+        links.emplace(wait.from, wait.to);
+        EXPECT_GE(wait.waited_s, wait.rank == wait.from ? 0.0099 : 0.0199);
+    }
+    EXPECT_EQ(links, (std::set<std::pair<int, int>>{{0, 1}, {1, 0}}));
+}
+
+TEST(Probe, says_nothing_of_waits_if_it_shall_not) {
+    EXPECT_EQ(waits_of_probe(0), std::vector<ProbeWait>());
+    EXPECT_EQ(waits_of_probe(1e9), std::vector<ProbeWait>());
 }
 
 }  // namespace

@@ -89,6 +89,15 @@ TEST(RankStall, is_for_a_rank_that_cannot_go_on_where_all_are_in_a_call) {
               "which writes its part (waits for a disk)");
 }
 
+TEST(RankStall, is_none_while_links_are_measured) {
+    constexpr Activity probe{0, Phase::probe, 0};
+
+    EXPECT_EQ(describe({{0, probe, 1, 99}, {1, probe, 1, 99}}), "");
+    EXPECT_EQ(describe({{0, probe, 1, 99}, {1, agreement, 2, 40}}),
+              "rank 1 waits 40.0 s at the start for rank 0, which measures "
+              "links");
+}
+
 TEST(RankStall, is_none_before_its_time_or_in_the_pipeline) {
     EXPECT_EQ(describe({}), "");
     EXPECT_EQ(describe({{3, checkpoint, 5, 29}, {7, writing, 5, 29}}), "");

@@ -55,6 +55,23 @@ class ProbeTest(harness.ProgramTest):
         for link in tomllib.loads(found.read_text())["links"]:
             self.assert_near(link, 20, 10)
 
+    def test_a_link_that_is_dead_for_long_is_named(self):
+        result = self.run_program(
+            "probe", harness.TINY, "-o", self.folder / "topology.toml",
+            "--set", "topology.sites=[{name = 'lyon', ranks = 1}, "
+                     "{name = 'osaka', ranks = 1}]",
+            "--set", "topology.links=[{between = ['lyon', 'osaka'], "
+                     "bandwidth = '20 Mbit/s', latency = '10 ms'}]",
+            "--set", "network.mode=shaped", "--set", "run.long_wait=1 s",
+            "--set", "network.changes=['lyon-osaka x0 at 0.5 s for 3 s']",
+            ranks=2, limit_s=120)
+
+        self.assertRegex(
+            result.sentences()[0],
+            r"^fusionllm: the probe of link lyon-osaka waits 1\.\d+ s: rank 0 "
+            r"\(host .+\) hears nothing from rank 1 \(host .+\); check the "
+            r"line between them$")
+
     def test_a_run_measures_before_it_plans(self):
         self.train("run", *SITES, "--set", "topology.probe=true",
                    "--set", "train.steps=1", ranks=3)

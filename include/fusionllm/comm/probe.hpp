@@ -45,6 +45,24 @@ struct MeasuredLink {
     friend bool operator==(const MeasuredLink&, const MeasuredLink&) = default;
 };
 
+//! One end of a link that is measured waits for messages of the other one.
+struct ProbeWait {
+    int from = 0;  //!< the link's
+    int to = 0;
+    int rank = 0;  //!< one of them, which waits
+    double waited_s = 0;
+
+    friend bool operator==(const ProbeWait&, const ProbeWait&) = default;
+};
+
+//! What is said of long waits, on the rank that waits.
+struct ProbeNotices {
+    //! First after this; the next one after twice that, then four times. Who
+    //! answers is twice as patient as who sends. 0: never.
+    double after_s = 0;
+    std::function<void(const ProbeWait&)> say;
+};
+
 //! A size and the seconds of its one way.
 struct TimedSize {
     double bytes = 0;
@@ -80,12 +98,13 @@ std::vector<std::vector<std::pair<int, int>>> make_rounds(int num);
  *
  * A direction of 8 Mbit/s costs 1 to 2 s and 1 to 1.6 MB, and a round both.
  *
- * \param clock seconds
+ * \param clock seconds, also of the notices
  */
 std::vector<MeasuredLink> probe(
     Transport& transport,
     const std::vector<std::vector<std::pair<int, int>>>& rounds,
     const ProbeLimits& limits,
-    const std::function<double()>& clock);
+    const std::function<double()>& clock,
+    const ProbeNotices& notices);
 
 }  // namespace fusionllm

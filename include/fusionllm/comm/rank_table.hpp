@@ -21,6 +21,7 @@ enum class Phase : std::uint8_t {
     agreement = 7,  //!< waits for the others before the first step
     trace = 8,      //!< writes its own
     end = 9,        //!< waits for the others after the last step
+    probe = 10,     //!< measures links, or waits until others have
 };
 
 //! Whether it is of something that all ranks come to, in the same order.

@@ -97,6 +97,36 @@ ProbeBriefing brief(const mpi::Communicator& world,
     return briefing;
 }
 
+std::string link_name(const ProbeSites& sites, int from, int to) {
+    const auto device = [&](int rank) {
+        return sites.device_of_rank.at(static_cast<std::size_t>(rank));
+    };
+    return Network(make_topology(sites.spec)).name(device(from), device(to));
+}
+
+//! By the input's `long_wait`.
+ProbeNotices make_notices(const ProbeBriefing& briefing,
+                          const ProbeSites& sites) {
+    return {parse_seconds(briefing.input.run.long_wait),
+            [&sites](const ProbeWait& wait) {
+                const int other = wait.rank == wait.from ? wait.to : wait.from;
+                const auto host = [&](int rank) {
+                    return sites.hosts.at(static_cast<std::size_t>(rank));
+                };
+                std::fprintf(
+                    stderr,
+                    "fusionllm: the probe of link %s waits %s: rank %d (host "
+                    "%s) hears nothing from rank %d (host %s); check the line "
+                    "between them\n",
+                    link_name(sites, wait.from, wait.to).c_str(),
+                    format_seconds(wait.waited_s).c_str(),
+                    wait.rank,
+                    host(wait.rank).c_str(),
+                    other,
+                    host(other).c_str());
+            }};
+}
+
 //! Over the links of the testbed if the input shapes them. Collective; the
 //! links are known to rank 0.
 std::vector<MeasuredLink> measure(const mpi::Communicator& world,
@@ -104,8 +134,9 @@ std::vector<MeasuredLink> measure(const mpi::Communicator& world,
                                   const ProbeSites& sites) {
     MpiTransport plain(world, layout_of(sites));
     const auto rounds = make_probe_rounds(sites);
+    const ProbeNotices notices = make_notices(briefing, sites);
     if (briefing.input.network.mode != "shaped") {
-        return probe(plain, rounds, ProbeLimits{}, monotonic_s);
+        return probe(plain, rounds, ProbeLimits{}, monotonic_s, notices);
     }
     ShapedTransport shaped(
         plain,
@@ -118,7 +149,7 @@ std::vector<MeasuredLink> measure(const mpi::Communicator& world,
     const auto testbed_s = [scale = briefing.input.network.time_scale] {
         return monotonic_s() / scale;
     };
-    return probe(shaped, rounds, ProbeLimits{}, testbed_s);
+    return probe(shaped, rounds, ProbeLimits{}, testbed_s, notices);
 }
 
 RunInput load_probe_input(const InputArguments& arguments) {
@@ -136,12 +167,8 @@ RunInput load_probe_input(const InputArguments& arguments) {
 void print_links(const ProbeSites& sites,
                  const std::vector<MeasuredLink>& links) {
     std::vector<std::vector<std::string>> rows;
-    const Network network(make_topology(sites.spec));
     for (const MeasuredLink& link : links) {
-        const auto device = [&](int rank) {
-            return sites.device_of_rank.at(static_cast<std::size_t>(rank));
-        };
-        rows.push_back({network.name(device(link.from), device(link.to)),
+        rows.push_back({link_name(sites, link.from, link.to),
                         format_seconds(link.latency_s),
                         write_bits_per_s(link_of(link).bandwidth_bytes_per_s),
                         fmt::format("{:.0f}%", 100 * link.error)});
@@ -192,9 +219,11 @@ int measure_and_write(const mpi::Communicator& world,
 
 }  // namespace
 
-ProbedTopology probe_topology(const mpi::Communicator& world,
-                              const std::vector<std::string>& hosts,
-                              const std::function<RunInput()>& load) {
+ProbedTopology probe_topology(
+    const mpi::Communicator& world,
+    const std::vector<std::string>& hosts,
+    const std::function<RunInput()>& load,
+    const std::function<void(const Activity&)>& on_activity) {
     const ProbeBriefing briefing =
         brief(world, hosts, [&]() -> std::optional<RunInput> {
             const RunInput input = load();
@@ -206,8 +235,15 @@ ProbedTopology probe_topology(const mpi::Communicator& world,
         return {briefing.problem, briefing.status, std::nullopt};
     }
     const ProbeSites sites = make_probe_sites(briefing.input, hosts);
+    const Activity agreement{0, Phase::agreement, 0};
+    const bool is_root = world.rank() == root;
+    if (is_root) {
+        on_activity(agreement);  // it has come where the others are
+    }
+    on_activity({0, Phase::probe, 0});
     const auto links = measure(world, briefing, sites);
-    if (world.rank() != root) {
+    on_activity(is_root ? Activity() : agreement);
+    if (!is_root) {
         return {};
     }
     print_links(sites, links);

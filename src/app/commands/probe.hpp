@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/comm/rank_table.hpp"
 #include "fusionllm/topology/topology_spec.hpp"
 
 #include "app/run_input.hpp"
@@ -23,10 +24,16 @@ struct ProbedTopology {
  * The topology that `[topology] probe = true` asks for; one rank has no links
  * to measure. What is wrong is known to all ranks. Collective.
  *
+ * While links are measured a rank is in `Phase::probe`, before and after that
+ * the others in `Phase::agreement` for rank 0.
+ *
  * \param load called on rank 0
+ * \param on_activity told of each change
  */
-ProbedTopology probe_topology(const mpi::Communicator& world,
-                              const std::vector<std::string>& hosts,
-                              const std::function<RunInput()>& load);
+ProbedTopology probe_topology(
+    const mpi::Communicator& world,
+    const std::vector<std::string>& hosts,
+    const std::function<RunInput()>& load,
+    const std::function<void(const Activity&)>& on_activity);
 
 }  // namespace fusionllm

@@ -423,7 +423,7 @@ int run_train(int& argc, char**& argv, const TrainArguments& arguments) {
             watch.table.set_activity(agreement);
         }
         const Briefing briefing =
-            exchange_briefing(world, arguments, hosts, versions);
+            exchange_briefing(world, arguments, hosts, versions, watch.table);
         watch.table.set_activity(agreement);
         if (!briefing.problem.empty()) {
             return refuse(world, briefing.problem, briefing.status);

@@ -367,9 +367,13 @@ std::optional<StageWaits> make_stage_waits(const RunInput& input,
 Briefing exchange_briefing(const mpi::Communicator& world,
                            const TrainArguments& arguments,
                            const std::vector<std::string>& hosts,
-                           const std::vector<ProgramVersions>& versions) {
+                           const std::vector<ProgramVersions>& versions,
+                           RankTable& table) {
     const ProbedTopology probed = probe_topology(
-        world, hosts, [&arguments] { return load_input(arguments); });
+        world,
+        hosts,
+        [&] { return load_input(arguments); },
+        [&](const Activity& activity) { table.set_activity(activity); });
     if (!probed.problem.empty()) {
         Briefing briefing;
         briefing.problem = probed.problem;

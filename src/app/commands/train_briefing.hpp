@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/comm/rank_table.hpp"
 #include "fusionllm/comm/shaped_links.hpp"
 #include "fusionllm/runtime/shaping.hpp"
 #include "fusionllm/runtime/stage_waits.hpp"
@@ -38,11 +39,13 @@ std::string find_version_problem(const std::vector<ProgramVersions>& versions);
  * other ranks may read; nothing is written. Collective.
  *
  * \param hosts, versions those of each rank
+ * \param table told when links are measured
  */
 Briefing exchange_briefing(const mpi::Communicator& world,
                            const TrainArguments& arguments,
                            const std::vector<std::string>& hosts,
-                           const std::vector<ProgramVersions>& versions);
+                           const std::vector<ProgramVersions>& versions,
+                           RankTable& table);
 
 //! The device of each rank.
 std::vector<DeviceId> match_devices(const RunInput& input,
