@@ -13,12 +13,19 @@ namespace fs = std::filesystem;
 namespace fusionllm {
 namespace {
 
-//! A name that no other run draws; that of rank 0, for all.
-std::string draw_name(const mpi::Communicator& world) {
+std::string draw_name() {
     std::random_device random;
-    return mpi::all_gather_strings(
-               world, fmt::format(".disks-{:08x}{:08x}", random(), random()))
-        .at(0);
+    return fmt::format(".disks-{:08x}{:08x}", random(), random());
+}
+
+//! Of all ranks; who is not there yet is at its disk.
+std::vector<std::string> meet(const mpi::Communicator& world,
+                              const OnActivity& on_activity,
+                              const std::string& text) {
+    on_activity({0, Phase::agreement, 0});
+    auto texts = mpi::all_gather_strings(world, text);
+    on_activity({0, Phase::start, 0});
+    return texts;
 }
 
 //! Folders to make for `folder`, the outermost first.
@@ -47,9 +54,12 @@ int lowest_number_in(const fs::path& folder) {
 }  // namespace
 
 std::vector<int> find_disk_owners(const mpi::Communicator& world,
-                                  const fs::path& folder) {
+                                  const fs::path& folder,
+                                  const OnActivity& on_activity) {
+    on_activity({0, Phase::start, 0});
     const auto made = missing_folders(fs::absolute(folder));
-    const fs::path meeting = folder / draw_name(world);
+    const fs::path meeting =
+        folder / meet(world, on_activity, draw_name()).at(0);
     std::string answer;
     try {
         fs::create_directories(meeting);
@@ -57,13 +67,13 @@ std::vector<int> find_disk_owners(const mpi::Communicator& world,
     } catch (const std::exception& error) {
         answer = error.what();
     }
-    const auto problems = mpi::all_gather_strings(world, answer);
+    const auto problems = meet(world, on_activity, answer);
     int owner = world.rank();
     if (answer.empty()) {
         // Read once, after all are there: NFS remembers what it has read.
         owner = lowest_number_in(meeting);
     }
-    const auto owners = mpi::all_gather_strings(world, std::to_string(owner));
+    const auto owners = meet(world, on_activity, std::to_string(owner));
     if (owner == world.rank()) {
         std::error_code ignored;
         fs::remove_all(meeting, ignored);
@@ -89,7 +99,8 @@ std::vector<int> find_disk_owners(const mpi::Communicator& world,
 void prepare_disks(const mpi::Communicator& world,
                    const std::vector<int>& owner_of_rank,
                    const fs::path& checkpoints,
-                   Existing existing) {
+                   Existing existing,
+                   const OnActivity& on_activity) {
     constexpr int root = 0;
     const int rank = world.rank();
     const bool is_other = rank != root && owner_of_rank[rank] == rank;
@@ -103,7 +114,7 @@ void prepare_disks(const mpi::Communicator& world,
         fs::remove_all(checkpoints, failed);
         problem = failed ? failed.message() : "";
     }
-    const auto problems = mpi::all_gather_strings(world, problem);
+    const auto problems = meet(world, on_activity, problem);
     for (std::size_t other = 0; other < problems.size(); ++other) {
         FUSIONLLM_VALIDATE(
             problems[other].empty(),

@@ -1,13 +1,18 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "fusionllm/comm/mpi.hpp"
+#include "fusionllm/comm/rank_table.hpp"
 
 #include "app/output_folder.hpp"
 
 namespace fusionllm {
+
+//! Told when a rank is at its disk and when it waits for the others there.
+using OnActivity = std::function<void(const Activity&)>;
 
 /*!
  * The rank that looks after the disk that a rank sees under a path: of those
@@ -18,7 +23,8 @@ namespace fusionllm {
  * ranks if one cannot write there.
  */
 std::vector<int> find_disk_owners(const mpi::Communicator& world,
-                                  const std::filesystem::path& folder);
+                                  const std::filesystem::path& folder,
+                                  const OnActivity& on_activity);
 
 /*!
  * What rank 0 does on its own disk when it makes the run's folder, on others:
@@ -28,7 +34,8 @@ std::vector<int> find_disk_owners(const mpi::Communicator& world,
 void prepare_disks(const mpi::Communicator& world,
                    const std::vector<int>& owner_of_rank,
                    const std::filesystem::path& checkpoints,
-                   Existing existing);
+                   Existing existing,
+                   const OnActivity& on_activity);
 
 /*!
  * Throws `InputError` if ranks of a group, who write one file together, do not

@@ -349,9 +349,12 @@ void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
 //! Finds whose disks the checkpoints go to; collective.
 void TrainRun::make_checkpointer() {
     const auto folder = input_.run.output / "checkpoints";
-    const auto owners = find_disk_owners(world_, folder);
+    const OnActivity on_activity = [this](const Activity& activity) {
+        watch_.table.set_activity(activity);
+    };
+    const auto owners = find_disk_owners(world_, folder, on_activity);
     check_group_disks(owners, layout_.group_of_rank, folder);
-    prepare_disks(world_, owners, folder, existing_);
+    prepare_disks(world_, owners, folder, existing_, on_activity);
     checkpointer_ = std::make_unique<Checkpointer>(
         transport_,
         CheckpointerSetup{
@@ -363,9 +366,7 @@ void TrainRun::make_checkpointer() {
             owners[world_.rank()] == world_.rank(),
             static_cast<std::size_t>(input_.train.checkpoint_keep),
             input_.train.optimizer,
-            [this](const Activity& activity) {
-                watch_.table.set_activity(activity);
-            },
+            on_activity,
             [](const std::string& warning) {
                 std::fprintf(stderr, "fusionllm: %s\n", warning.c_str());
             }});
