@@ -16,6 +16,21 @@ std::string fence_tensor_name(std::size_t cut,
     return fmt::format("fences/{}-{}/{}", cut, value.get(), state);
 }
 
+/*!
+ * The bits of a graded basis fill the messages of one format: those of another
+ * have no room for them, or room to spare. Goes by the codecs alone, which both
+ * ends know.
+ */
+bool suits_basis(const CodecChoice& maker, const CodecChoice& choice) {
+    return !is_graded(choice.forward.format) ||
+           maker.forward.format == choice.forward.format;
+}
+
+void leave_basis(std::vector<std::pair<std::string, TensorType>>& types) {
+    std::erase_if(types,
+                  [](const auto& entry) { return entry.first == "basis"; });
+}
+
 }  // namespace
 
 std::vector<NamedTensor> FenceCodecs::state() const {
@@ -38,7 +53,8 @@ std::vector<NamedTensor> FenceCodecs::state() const {
     return tensors;
 }
 
-void FenceCodecs::load_state(const LoadTensor& load) {
+void FenceCodecs::load_state(const LoadTensor& load,
+                             const std::vector<Fence>& stored) {
     for (const auto& [key, end] : ends_) {
         const auto& [cut, value, side] = key;
         auto types = end->own_state_types(Side::before);
@@ -49,6 +65,12 @@ void FenceCodecs::load_state(const LoadTensor& load) {
             });
             const auto own = end->own_state_types(side);
             types.insert(types.end(), own.begin(), own.end());
+        }
+        for (const Fence& fence : stored) {
+            if (fence.cut == cut && fence.value == value &&
+                !suits_basis(fence.codec, end->choice)) {
+                leave_basis(types);
+            }
         }
         std::vector<CodecState> states;
         for (const auto& [name, type] : types) {
@@ -74,6 +96,9 @@ void FenceCodecs::take_state(const FenceCodecs& other) {
         auto types = end->own_state_types(Side::before);
         const auto after = end->own_state_types(Side::after);
         types.insert(types.end(), after.begin(), after.end());
+        if (!suits_basis(found->second->choice, end->choice)) {
+            leave_basis(types);
+        }
         std::erase_if(states, [&](const CodecState& state) {
             return std::ranges::find(
                        types, std::pair(state.name, state.tensor.type)) ==

@@ -101,7 +101,7 @@ Sampler::Sampler(const OpGraph& graph,
                                                   StageOptions(),
                                                   fences,
                                                   FenceOptions());
-    state_->stage->fences().load_state(load);
+    state_->stage->fences().load_state(load, fences);
 }
 
 Sampler::~Sampler() = default;

@@ -155,6 +155,7 @@ void Trainer::State::start() {
                         options.optimizer,
                         setup.compute_scope,
                         hooks.load,
+                        hooks.stored_fences,
                         setup.initial,
                         setup.waits});
         worker->pipeline().on_action([this](const Action& action) {

@@ -239,7 +239,8 @@ void Worker::make_stage(const StageSlice& slice,
             const auto found = fence_state.find(name);
             return found == fence_state.end() ? std::nullopt
                                               : std::optional(found->second);
-        });
+        },
+        setup_.stored_fences);
 }
 
 PipelineResult Worker::train(std::int64_t step,

@@ -36,6 +36,7 @@ struct WorkerSetup {
     OptimizerOptions optimizer;
     std::function<std::shared_ptr<void>()> scope;
     LoadTensor load;
+    std::vector<Fence> stored_fences;  //!< of that checkpoint
     InitialTensor initial;
     std::optional<StageWaits> waits;  //!< take the time of another device
 };

@@ -21,6 +21,18 @@ class CompressionTest(harness.ProgramTest):
                 "--set", "compression.basis_every=5",
                 "--set", "compression.measure_every=4")
 
+    def write_changes(self, codecs):
+        """A log to replay: from each step on all fences have its codec."""
+        places = re.findall(r"^fence (\d+) value (\d+)",
+                            (self.folder / "fences.txt").read_text(), re.M)
+        log = self.folder / "changes.jsonl"
+        log.write_text("".join(
+            json.dumps({"step": step, "version": number, "fences": [
+                {"cut": int(cut), "value": int(value), "codec": codec}
+                for cut, value in places]}) + "\n"
+            for number, (step, codec) in enumerate(codecs.items(), 1)))
+        return log
+
     def records(self, output):
         text = (self.folder / output / "metrics.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines()]
@@ -135,16 +147,8 @@ class CompressionTest(harness.ProgramTest):
 
     def test_changes_of_codecs_are_made_again_at_the_same_steps(self):
         fences = self.make_fences("int8")
-        places = re.findall(r"^fence (\d+) value (\d+)",
-                            (self.folder / "fences.txt").read_text(), re.M)
-        log = self.folder / "changes.jsonl"
-        codecs = {3: "subspace(4,int4)", 6: "subspace(4,int8)",
-                  8: "top_k(5,int4)+feedback"}
-        log.write_text("".join(
-            json.dumps({"step": step, "version": number, "fences": [
-                {"cut": int(cut), "value": int(value), "codec": codec}
-                for cut, value in places]}) + "\n"
-            for number, (step, codec) in enumerate(codecs.items(), 1)))
+        log = self.write_changes({3: "subspace(4,int4)", 6: "subspace(4,int8)",
+                                  8: "top_k(5,int4)+feedback"})
         replay = (*fences, "--set", "compression.rule=uniform",
                   "--set", "compression.codec=int8",
                   "--set", "compression.adapt=replay",
@@ -168,6 +172,24 @@ class CompressionTest(harness.ProgramTest):
             self.assertEqual(
                 (self.folder / run / "fences.jsonl").read_text(),
                 log.read_text().replace(": ", ":").replace(", ", ","))
+
+    def test_subspaces_of_other_grades_follow_one_another(self):
+        finer, coarser = "subspace(4,graded6/int4s)", "subspace(4,graded/int3s)"
+        fences = self.make_fences(finer)
+        log = self.write_changes({3: coarser, 4: finer})
+        replay = (*fences, "--set", "compression.rule=uniform",
+                  "--set", f'compression.codec="{finer}"',
+                  "--set", "compression.adapt=replay",
+                  "--set", f'compression.replay="{log}"')
+
+        self.train("whole", *replay, "--set", "train.steps=8", ranks=2)
+        # The change is the first that each does after it was resumed.
+        self.train("parts", *replay, "--set", "train.steps=3", ranks=3)
+        self.train("parts", *replay, "--resume", "--set", "train.steps=4")
+        self.train("parts", *replay, "--resume", "--set", "train.steps=8",
+                   ranks=2)
+
+        self.assert_same_run("whole", "parts", 8)
 
     def test_a_run_that_adapts_on_emulated_links_gives_the_same_twice(self):
         words = ("--set", 'topology.sites=[{name = "a", ranks = 1}, '

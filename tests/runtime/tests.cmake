@@ -10,6 +10,7 @@ fusionllm_add_test(runtime/wait_watch_test.cpp)
 
 fusionllm_add_test(runtime/emulation_test.cpp LIBS fusionllm_training_harness
   TIMEOUT 120)
+fusionllm_add_test(runtime/fence_codecs_test.cpp LIBS fusionllm_training_harness)
 fusionllm_add_test(runtime/non_finite_test.cpp LIBS fusionllm_training_harness
   TIMEOUT 120)
 fusionllm_add_test(runtime/pipeline_test.cpp LIBS fusionllm_training_harness

@@ -93,9 +93,14 @@ public:
      * one end only, the one that makes it.
      */
     std::vector<NamedTensor> state() const;
-    void load_state(const LoadTensor& load);
-    //! Where a fence keeps what another object's codec there kept, of the same
-    //! type, go on from that.
+    /*!
+     * Go on from a checkpoint of a model with the fences `stored`. What fits
+     * the codec of a fence is taken; but a basis that was graded for another
+     * format is left behind at both ends, and the next message brings a new
+     * one. Throws `InputError` if a state of the same codec is damaged.
+     */
+    void load_state(const LoadTensor& load, const std::vector<Fence>& stored);
+    //! The same of what another object's codecs keep.
     void take_state(const FenceCodecs& other);
 
 private:

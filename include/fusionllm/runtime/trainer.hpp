@@ -80,6 +80,8 @@ struct TrainerHooks {
     std::function<void(const LongWait&)> on_long_wait;
     //! Of the checkpoint to start from; empty to start anew.
     LoadTensor load;
+    //! Those that the model of that checkpoint had.
+    std::vector<Fence> stored_fences;
 };
 
 //! Whether evaluations go through the codecs: as training does, not at all, or

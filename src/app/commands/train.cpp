@@ -200,6 +200,8 @@ TrainerHooks TrainRun::make_hooks() {
         hooks.load = [this](const std::string& name) {
             return resumed_->load(name);
         };
+        hooks.stored_fences =
+            parse_plan(resumed_->manifest().plan, briefing_.checkpoint).fences;
     }
     return hooks;
 }
@@ -308,9 +310,8 @@ void TrainRun::print_start(const std::vector<std::string>& hosts) const {
 void TrainRun::print_end(const Trainer& trainer, StopRequest stop) {
     const auto packed = gather(
         transport_, root, sections_slot, pack_sections(trainer.sections()));
-    const std::string cpu_time =
-        gather_cpu_time(transport_, job_.plan, devices_);
-    const std::string memory =
+    const auto cpu_time = gather_cpu_time(transport_, job_.plan, devices_);
+    const auto memory =
         gather_memory(transport_, weight_bytes(job_, role_), loaded_bytes_);
     if (!is_root()) {
         return;
