@@ -84,6 +84,31 @@ std::pair<std::size_t, ValueId> key_of(const MeasuredError& entry) {
     return {entry.cut, entry.value};
 }
 
+//! By (cut, value); of each codec and direction there the last one.
+std::vector<MeasuredError> keep_latest(std::vector<MeasuredError> measured) {
+    std::ranges::stable_sort(measured, {}, key_of);
+    std::vector<MeasuredError> kept;
+    std::size_t begin = 0;  // of those at the same fence
+    for (const MeasuredError& entry : measured) {
+        if (!kept.empty() && key_of(kept.back()) != key_of(entry)) {
+            begin = kept.size();
+        }
+        const auto same =
+            std::find_if(kept.begin() + static_cast<std::ptrdiff_t>(begin),
+                         kept.end(),
+                         [&](const MeasuredError& earlier) {
+                             return earlier.direction == entry.direction &&
+                                    earlier.codec == entry.codec;
+                         });
+        if (same == kept.end()) {
+            kept.push_back(entry);
+        } else {
+            same->error = entry.error;
+        }
+    }
+    return kept;
+}
+
 bool is_convolution(const Op& op) {
     return op.target.starts_with("aten::") &&
            op.target.find("conv") != std::string::npos;
@@ -185,9 +210,8 @@ ErrorTable::ErrorTable(const OpGraph& graph) : maps_(feature_maps(graph)) {}
 
 ErrorTable::ErrorTable(std::vector<MeasuredError> measured,
                        std::vector<ValueId> maps)
-    : measured_(std::move(measured)), maps_(std::move(maps)) {
+    : measured_(keep_latest(std::move(measured))), maps_(std::move(maps)) {
     FUSIONLLM_EXPECTS(std::ranges::is_sorted(maps_));
-    std::ranges::stable_sort(measured_, {}, key_of);
 }
 
 RowsOf ErrorTable::rows_of(ValueId value) const {

@@ -106,6 +106,25 @@ TEST(Adaptation, keeps_what_is_about_as_good) {
         adaptation.decide(now, run.measured(0.9, "top_k", 0.011)).has_value());
 }
 
+TEST(Adaptation, goes_by_the_latest_errors_however_often_there_were_others) {
+    const Adapting run;
+    const auto choose = [&](int measurements) {
+        Adaptation adaptation(
+            run.job, run.input.compression.options, ClockKind::emulated);
+        auto fences = run.job.plan.fences;
+        for (int i = 0; i < measurements; ++i) {
+            fences =
+                adaptation.decide(fences, run.measured(0.95, "subspace", 0.01))
+                    .value_or(fences);
+        }
+        return adaptation.decide(fences, run.measured(0.95, "top_k", 0.01))
+            .value_or(fences);
+    };
+
+    EXPECT_EQ(choose(1), choose(20));
+    EXPECT_EQ(choose(20).at(0).codec.id, CodecId::top_k);
+}
+
 TEST(Adaptation,
      compresses_more_where_a_real_link_is_slower_than_it_should_be) {
     const Adapting run;

@@ -818,5 +818,33 @@ TEST(ErrorTableTest, extrapolates_what_was_measured_to_codecs_alike) {
     EXPECT_EQ(error(4, forward, "int8"), 0.0065);
 }
 
+TEST(ErrorTableTest, keeps_the_last_error_of_a_codec_in_a_direction) {
+    const auto entry = [](std::size_t cut, const char* text, double error) {
+        return MeasuredError{cut,
+                             ValueId(1),
+                             Direction::forward,
+                             parse_codec_choice(text, 1),
+                             error};
+    };
+    const std::vector<MeasuredError> now = {entry(1, "subspace(4,graded5)", .2),
+                                            entry(1, "int8", .01),
+                                            entry(2, "int8", .02)};
+    std::vector<MeasuredError> all;
+    for (int step = 0; step < 9; ++step) {
+        all.push_back(entry(1, "subspace(4,graded5)", .9));
+        all.push_back(entry(2, "int8", .5));
+    }
+    all.insert(all.end(), now.begin(), now.end());
+
+    const ErrorTable table(all);
+
+    EXPECT_EQ(table, ErrorTable(now));
+    EXPECT_EQ(table.measured().size(), now.size());
+    // Others are expected to err as their like do now.
+    const CodecChoice alike = parse_codec_choice("subspace(8,graded5)", 1);
+    EXPECT_EQ(table.error(1, ValueId(1), Direction::forward, alike),
+              ErrorTable(now).error(1, ValueId(1), Direction::forward, alike));
+}
+
 }  // namespace
 }  // namespace fusionllm::test
