@@ -195,6 +195,25 @@ FenceReport& FenceCodecs::report(const FenceKey& key) {
     return reports_.back();
 }
 
+void FenceCodecs::add_encoded(const FenceKey& key,
+                              std::size_t dense_bytes,
+                              std::size_t bytes,
+                              double seconds) {
+    if (key.use != CodecKey::Use::training) {
+        return;
+    }
+    FenceReport& to = report(key);
+    to.dense_bytes += dense_bytes;
+    to.bytes += bytes;
+    to.encode_s += seconds;
+}
+
+void FenceCodecs::add_decoded(const FenceKey& key, double seconds) {
+    if (key.use == CodecKey::Use::training) {
+        report(key).decode_s += seconds;
+    }
+}
+
 std::vector<FenceReport> FenceCodecs::take_reports() {
     std::vector<FenceReport> reports;
     reports.swap(reports_);
@@ -290,10 +309,10 @@ Buffer FenceCodecs::encode(const FenceKey& key,
     if (!numbers.device().is_cpu()) {
         copy_to_bytes(payload, place.data());
     }
-    FenceReport& to = report(key);
-    to.dense_bytes += num_bytes(header.type);
-    to.bytes += header.payload_bytes;
-    to.encode_s += monotonic_s() - begin_s;
+    add_encoded(key,
+                num_bytes(header.type),
+                header.payload_bytes,
+                monotonic_s() - begin_s);
     if (is_probed(key)) {
         probe(key, numbers);
     }
@@ -328,7 +347,7 @@ at::Tensor FenceCodecs::decode(const FenceKey& key,
                                    : host.to(options_.device);
     const at::Tensor numbers =
         decode_with(*mine.codec, key, header.codec, payload, header.type.sizes);
-    report(key).decode_s += monotonic_s() - begin_s;
+    add_decoded(key, monotonic_s() - begin_s);
     if (is_measured(key) && key.direction == Direction::forward) {
         // It will decode the gradient that this end encodes.
         mine.other->set_state(mine.codec->state());
@@ -352,10 +371,8 @@ at::Tensor FenceCodecs::cross(const FenceKey& key, const at::Tensor& tensor) {
     const at::Tensor payload =
         make_bytes(payload_bytes(spec, matrix_shape(type_of(tensor))), numbers);
     encode_with(encoder, key, numbers, payload);
-    FenceReport& to = report(key);
-    to.dense_bytes += numbers.nbytes();
-    to.bytes += payload.nbytes();
-    to.encode_s += monotonic_s() - begin_s;
+    add_encoded(
+        key, numbers.nbytes(), payload.nbytes(), monotonic_s() - begin_s);
     begin_s = monotonic_s();
     const at::Tensor decoded =
         decode_with(*end(key, decoder_of(key.direction)).codec,
@@ -363,7 +380,7 @@ at::Tensor FenceCodecs::cross(const FenceKey& key, const at::Tensor& tensor) {
                     spec,
                     payload,
                     numbers.sizes());
-    report(key).decode_s += monotonic_s() - begin_s;
+    add_decoded(key, monotonic_s() - begin_s);
     if (is_measured(key)) {
         measure(key, numbers, decoded);
     }

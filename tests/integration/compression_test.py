@@ -125,6 +125,10 @@ class CompressionTest(harness.ProgramTest):
             self.assertLess(fence["error"], 0.02)
             self.assertGreater(fence["cosine"], 0.999)
             self.assertGreater(fence["bytes"], 0)
+        # The last two follow evaluations, which are no part of a step.
+        for line in measured[1:]:
+            self.assertEqual([fence["bytes"] for fence in line["fences"]],
+                             [fence["bytes"] for fence in measured[0]["fences"]])
         directions = {fence["direction"] for fence in measured[0]["fences"]}
         self.assertEqual(directions, {"forward", "backward"})
         evaluated = [line for line in lines if "validation_loss" in line]

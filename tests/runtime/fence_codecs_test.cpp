@@ -178,5 +178,39 @@ TEST_F(FenceCodecsTest, refuses_a_damaged_basis_of_the_same_codec) {
                  InputError);
 }
 
+TEST_F(FenceCodecsTest, reports_what_training_did_and_no_evaluation) {
+    const at::Tensor numbers = make_numbers();
+    const auto pass = [&](FenceCodecs& codecs, CodecKey::Use use) {
+        codecs.cross(key(Direction::forward, use), numbers);
+    };
+    FenceCodecs training = whole("int8");
+    pass(training, CodecKey::Use::training);
+    const auto expected = training.take_reports();
+    FenceCodecs both = whole("int8");
+
+    pass(both, CodecKey::Use::evaluation);
+    EXPECT_TRUE(both.take_reports().empty());
+    pass(both, CodecKey::Use::evaluation);
+    pass(both, CodecKey::Use::training);
+
+    const auto reports = both.take_reports();
+    ASSERT_EQ(reports.size(), 1U);
+    EXPECT_EQ(reports[0].bytes, expected.at(0).bytes);
+    EXPECT_EQ(reports[0].dense_bytes, numbers.nbytes());
+}
+
+TEST_F(FenceCodecsTest, reports_no_messages_of_evaluations) {
+    const auto evaluation = key(Direction::forward, CodecKey::Use::evaluation);
+    FenceCodecs sender = before("int8");
+    FenceCodecs receiver = behind("int8");
+
+    receiver.decode(evaluation,
+                    sender.encode(evaluation, header(), make_numbers()),
+                    header());
+
+    EXPECT_TRUE(sender.take_reports().empty());
+    EXPECT_TRUE(receiver.take_reports().empty());
+}
+
 }  // namespace
 }  // namespace fusionllm::test

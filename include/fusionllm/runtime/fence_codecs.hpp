@@ -83,7 +83,7 @@ public:
     //! What comes out behind a fence inside the stage, with the same strides.
     at::Tensor cross(const FenceKey& key, const at::Tensor& tensor);
 
-    //! What was done since the last call.
+    //! What training did since the last call; evaluations are not in it.
     std::vector<FenceReport> take_reports();
     //! Errors of the candidates, since the last call.
     std::vector<MeasuredError> take_errors();
@@ -118,6 +118,11 @@ private:
     CodecKey codec_key(const FenceKey& key) const;
     bool is_measured(const FenceKey& key) const;
     FenceReport& report(const FenceKey& key);
+    void add_encoded(const FenceKey& key,
+                     std::size_t dense_bytes,
+                     std::size_t bytes,
+                     double seconds);
+    void add_decoded(const FenceKey& key, double seconds);
     void encode_with(Codec& codec,
                      const FenceKey& key,
                      const at::Tensor& numbers,
