@@ -1,6 +1,10 @@
+#include <charconv>
+
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/hash.hpp"
+#include "fusionllm/util/text.hpp"
 
 #include "hdf5.hpp"
 
@@ -12,11 +16,16 @@ using detail::Hdf5Quiet;
 
 struct CheckpointReader::Files {
     std::map<std::string, Hdf5Handle> by_name;
+    std::map<std::string, std::uint32_t> checksums;  // by tensor
 };
 
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* advice =
+    "the file is damaged; take another checkpoint (to resume from the one "
+    "before, move this one's folder away)";
 
 Hdf5Handle open_file(const fs::path& file) {
     try {
@@ -25,8 +34,30 @@ Hdf5Handle open_file(const fs::path& file) {
                           file),
                 H5Fclose};
     } catch (const Error& error) {
-        throw InputError(fmt::format(
-            "{}; the file is damaged, take another checkpoint", error.what()));
+        throw InputError(fmt::format("{}; {}", error.what(), advice));
+    }
+}
+
+//! None in files of before there were checksums.
+void read_checksums(hid_t id,
+                    const fs::path& file,
+                    std::map<std::string, std::uint32_t>& checksums) {
+    if (H5Lexists(id, detail::checksums_name, H5P_DEFAULT) <= 0) {
+        return;
+    }
+    const HostTensor stored =
+        detail::read_tensor(id, detail::checksums_name, file);
+    const std::string text(reinterpret_cast<const char*>(stored.bytes.data()),
+                           stored.bytes.size());
+    for (const std::string& line : split(text, '\n')) {
+        std::uint32_t checksum = 0;
+        const char* const begin = line.data();
+        const auto read =
+            std::from_chars(begin, begin + line.size(), checksum, 16);
+        if (read.ec == std::errc{} && read.ptr - begin == 8 &&
+            line.size() > 9) {
+            checksums[line.substr(9)] = checksum;
+        }
     }
 }
 
@@ -65,7 +96,10 @@ CheckpointReader::CheckpointReader(fs::path folder, CheckpointManifest manifest)
     for (const auto& [tensor, name] : manifest_.tensors) {
         if (!files_->by_name.contains(name) &&
             fs::is_regular_file(folder_ / name)) {
-            files_->by_name.emplace(name, open_file(folder_ / name));
+            const auto& opened =
+                files_->by_name.emplace(name, open_file(folder_ / name))
+                    .first->second;
+            read_checksums(opened.get(), folder_ / name, files_->checksums);
         }
     }
 }
@@ -91,14 +125,23 @@ HostTensor CheckpointReader::read(const std::string& name) const {
     FUSIONLLM_EXPECTS(files_->by_name.contains(entry->second));
     const Hdf5Quiet quiet;
     try {
-        return detail::read_tensor(files_->by_name.at(entry->second).get(),
-                                   name,
-                                   folder_ / entry->second);
+        HostTensor tensor =
+            detail::read_tensor(files_->by_name.at(entry->second).get(),
+                                name,
+                                folder_ / entry->second);
+        const auto checksum = files_->checksums.find(name);
+        FUSIONLLM_VALIDATE(checksum == files_->checksums.end() ||
+                               checksum->second == crc32c(tensor.bytes),
+                           "the tensor '{}' of '{}' does not have its "
+                           "checksum; {}",
+                           name,
+                           (folder_ / entry->second).string(),
+                           advice);
+        return tensor;
     } catch (const InputError&) {
         throw;
     } catch (const Error& error) {
-        throw InputError(fmt::format(
-            "{}; the file is damaged, take another checkpoint", error.what()));
+        throw InputError(fmt::format("{}; {}", error.what(), advice));
     }
 }
 

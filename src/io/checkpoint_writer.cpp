@@ -9,6 +9,7 @@
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
 #include "fusionllm/util/file_descriptor.hpp"
+#include "fusionllm/util/hash.hpp"
 
 #include "agree.hpp"
 #include "hdf5.hpp"
@@ -106,7 +107,7 @@ void reserve_space(const fs::path& file,
                    const std::vector<TensorEntry>& entries) {
     std::size_t total = 1 << 16;
     for (const TensorEntry& entry : entries) {
-        total += num_bytes(entry.type) + 2 * 4096;
+        total += num_bytes(entry.type) + 2 * 4096 + entry.name.size() + 10;
     }
     const FileDescriptor reserved = open_file(file, O_RDWR);
     if (::fallocate(reserved.get(), 0, 0, static_cast<off_t>(total)) == 0 ||
@@ -143,12 +144,40 @@ void write_mine(const std::vector<TensorEntry>& entries,
     }
 }
 
+//! Of all tensors of the group, for a reader to find what a disk has changed.
+std::string list_checksums(const WriteGroup& group,
+                           const std::vector<TensorEntry>& entries,
+                           const std::vector<TensorData>& mine) {
+    std::map<std::string, std::uint32_t> own;
+    for (const TensorData& tensor : mine) {
+        own[tensor.name] = crc32c(tensor.bytes);
+    }
+    std::vector<std::uint32_t> checksums;
+    for (const TensorEntry& entry : entries) {
+        checksums.push_back(own.contains(entry.name) ? own.at(entry.name) : 0);
+    }
+    MPI_Allreduce(MPI_IN_PLACE,
+                  checksums.data(),
+                  static_cast<int>(checksums.size()),
+                  MPI_UINT32_T,
+                  MPI_MAX,
+                  group.communicator);
+    std::string text;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        text += fmt::format("{:08x} {}\n", checksums[i], entries[i].name);
+    }
+    return text;
+}
+
 //! From nothing to a closed file; collective.
 void write_hdf5(const fs::path& file,
                 const WriteGroup& group,
                 const std::vector<TensorEntry>& entries,
                 const std::vector<TensorData>& mine) {
     const detail::Hdf5Quiet quiet;
+    const std::string checksums = list_checksums(group, entries, mine);
+    const TensorType checksums_type{
+        DType::u8, {static_cast<std::int64_t>(checksums.size())}};
     Hdf5Handle opened;
     run_agreed(group, [&] { opened = create_file(group.communicator, file); });
     // Creating the file gave back what was reserved to see whether it fits.
@@ -163,8 +192,20 @@ void write_hdf5(const fs::path& file,
             datasets.push_back(
                 detail::create_dataset(opened.get(), name, type, file));
         }
+        datasets.push_back(detail::create_dataset(
+            opened.get(), detail::checksums_name, checksums_type, file));
     });
-    run_agreed(group, [&] { write_mine(entries, mine, datasets, file); });
+    run_agreed(group, [&] {
+        write_mine(entries, mine, datasets, file);
+        if (rank_in(group) == 0) {
+            detail::write_dataset(datasets.back().get(),
+                                  detail::checksums_name,
+                                  checksums_type,
+                                  std::as_bytes(std::span(checksums)),
+                                  max_bytes_per_write,
+                                  file);
+        }
+    });
     datasets.clear();
     run_agreed(group, [&] {
         hdf5_call(H5Fclose(opened.release()), "close the checkpoint", file);

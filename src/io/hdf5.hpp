@@ -111,4 +111,7 @@ HostTensor read_tensor(hid_t file_id,
                        const std::string& name,
                        const std::filesystem::path& file);
 
+//! Of a checkpoint's file: lines of a tensor's CRC-32C, a blank and its name.
+constexpr const char* checksums_name = "checksums";
+
 }  // namespace fusionllm::detail

@@ -120,6 +120,43 @@ TEST_F(CheckpointTest, round_trips_every_dtype_and_shape) {
     }
 }
 
+TEST_F(CheckpointTest, of_bytes_that_the_disk_has_changed_is_refused) {
+    if (world_.rank() == 0) {
+        begin_checkpoint(folder_.path(), 5);
+    }
+    MPI_Barrier(world_.get());
+    const fs::path file = folder_.path() / "step-5.partial/group-0.h5";
+    write(file);
+
+    if (world_.rank() == 0) {
+        const std::size_t last = entries_.size() - 1;
+        const auto bytes = bytes_of(last, entries_[last].type);
+        std::string content = read_file(file);
+        const auto place = content.find(std::string(
+            reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+        ASSERT_NE(place, std::string::npos);
+        content[place + 1000] ^= 1;
+        write_file(file, content);
+        CheckpointManifest manifest;
+        manifest.step = 5;
+        for (const TensorEntry& entry : entries_) {
+            manifest.tensors[entry.name] = "group-0.h5";
+        }
+        const CheckpointReader reader(
+            finish_checkpoint(folder_.path(), manifest));
+
+        const auto message =
+            message_of<InputError>([&] { reader.read(entries_[last].name); });
+
+        EXPECT_NE(message.find("'" + entries_[last].name + "'"),
+                  std::string::npos)
+            << message;
+        EXPECT_NE(message.find("does not have its checksum"), std::string::npos)
+            << message;
+        EXPECT_NO_THROW(reader.read(entries_[0].name));
+    }
+}
+
 TEST_F(CheckpointTest, leaves_only_the_file_itself) {
     write(folder_.path() / "x.h5");
 
