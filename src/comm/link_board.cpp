@@ -16,6 +16,8 @@ struct LinkBoard::Head {
     std::atomic<std::uint32_t> has_begun;
     double begin_s;  // on the clock: time zero
     double now_s;    // up to which everything is known
+    //! Until then no message is sent and no rate changes.
+    std::atomic<double> next_event_s;
     std::uint32_t num_paths;
     std::uint32_t num_carrying;
 };
@@ -24,13 +26,16 @@ struct LinkBoard::PathState {
     std::int32_t from;
     std::int32_t to;
     std::uint64_t num_given;
-    std::uint64_t num_sent;  // the next one is on its way, if there is one
-    std::uint64_t num_released;
+    //! The next one is on its way, if there is one.
+    std::atomic<std::uint64_t> num_sent;
+    std::atomic<std::uint64_t> num_released;
     double sent_bytes;  // of those that have left
     double left_bytes;  // of the one on its way, at `Head::now_s`
     double rate;
     double last_due_s;
 };
+
+static_assert(std::atomic<double>::is_always_lock_free);
 
 //! Between processes; a holder that is killed takes the whole job with it.
 class LinkBoard::Lock {
@@ -245,6 +250,7 @@ void LinkBoard::advance(double now_s) {
     while (true) {
         const double event_s = next_event_s();
         if (!(event_s <= now_s)) {
+            head_->next_event_s = event_s;
             break;
         }
         settle(event_s);
@@ -267,12 +273,14 @@ std::optional<std::uint64_t> LinkBoard::give(int from,
                                              int to,
                                              std::uint32_t channel,
                                              double bytes) {
+    if (const PathState* const known = find(from, to)) {
+        if (known->num_given - known->num_released >= ring_size) {
+            return std::nullopt;
+        }
+    }
     const Lock lock(*head_);
     advance(now_s());
     PathState& path = find_or_make(from, to);
-    if (path.num_given - path.num_released >= ring_size) {
-        return std::nullopt;
-    }
     const std::uint64_t number = path.num_given++;
     slot(path, number) = {channel, 0, bytes, head_->now_s, 0};
     if (path.num_sent == number) {
@@ -286,14 +294,23 @@ std::optional<std::uint64_t> LinkBoard::give(int from,
             PathState& other = paths_[carrying_[i]];
             other.rate = rate_of(other, head_->now_s);
         }
+        head_->next_event_s = next_event_s();
     }
     return number;
 }
 
 bool LinkBoard::is_sent(int from, int to, std::uint64_t number) {
+    const PathState& path = *find(from, to);
+    if (path.num_sent > number) {
+        return true;
+    }
+    // The event is read before the number: until the event it cannot change.
+    if (now_s() < head_->next_event_s) {
+        return path.num_sent > number;
+    }
     const Lock lock(*head_);
     advance(now_s());
-    return find(from, to)->num_sent > number;
+    return path.num_sent > number;
 }
 
 std::vector<BoardEntry> LinkBoard::read(int from, int to, std::uint64_t first) {

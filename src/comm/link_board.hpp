@@ -44,7 +44,8 @@ public:
     double now_s() const;
 
     //! A message starts now; its number on the path. None, and nothing has
-    //! started, while `ring_size` others have not been released.
+    //! started, while `ring_size` others have not been released. Only `from`
+    //! calls this and `is_sent`, which take no lock where nothing has changed.
     std::optional<std::uint64_t> give(int from,
                                       int to,
                                       std::uint32_t channel,

@@ -62,11 +62,7 @@ struct ShapedMessage {
 
 struct detail::ShapedState {
     ShapedState(Transport& inner_, SharedLinks board_)
-        : inner(inner_),
-          board(std::move(board_)),
-          next(size()),
-          open(size()),
-          held(size()) {}
+        : inner(inner_), board(std::move(board_)), next(size()), open(size()) {}
 
     std::size_t size() const { return static_cast<std::size_t>(inner.size()); }
 
@@ -105,19 +101,25 @@ struct detail::ShapedState {
                                        : *numbers.begin());
     }
 
-    //! Start what this rank sends, in order, as far as the board has room: a
-    //! receiver that is behind holds its senders up, as a socket's would.
-    void start(int destination) {
-        auto& messages = held[static_cast<std::size_t>(destination)];
-        while (!messages.empty()) {
-            ShapedMessage& message = *messages.front();
-            message.number = board->give(
-                inner.rank(), destination, message.channel, message.bytes);
-            if (!message.number) {
-                return;
+    /*!
+     * Start what this rank sends, in order, as far as the board has room: a
+     * receiver that is behind holds its senders up, as a socket's would. Every
+     * test does this: whoever waits for an answer tests no send.
+     */
+    void start_held() {
+        for (auto to = held.begin(); to != held.end();) {
+            auto& [destination, messages] = *to;
+            while (!messages.empty() && start(destination, *messages.front())) {
+                messages.pop_front();
             }
-            messages.pop_front();
+            to = messages.empty() ? held.erase(to) : std::next(to);
         }
+    }
+
+    bool start(int destination, ShapedMessage& message) {
+        message.number = board->give(
+            inner.rank(), destination, message.channel, message.bytes);
+        return message.number.has_value();
     }
 
     Transport& inner;
@@ -126,7 +128,7 @@ struct detail::ShapedState {
     std::vector<std::uint64_t> next;            // by source: not yet scanned
     std::vector<std::set<std::uint64_t>> open;  // by source: not yet received
     //! By destination: not yet started.
-    std::vector<std::deque<std::shared_ptr<ShapedMessage>>> held;
+    std::map<int, std::deque<std::shared_ptr<ShapedMessage>>> held;
     double due_s = 0;   // that messages should have taken, in all
     double late_s = 0;  // that they came later, in all
 };
@@ -146,9 +148,7 @@ public:
           to_(to) {}
 
     bool test() override {
-        if (!message_->number) {
-            state_->start(to_);
-        }
+        state_->start_held();
         is_sent_ =
             is_sent_ || (message_->number &&
                          state_->board->is_sent(
@@ -187,6 +187,7 @@ public:
           ordinal_(state_->logs[{source_, pack(channel_)}].num_posted++) {}
 
     bool test() override {
+        state_->start_held();
         const bool is_in = inner_.test();
         if (!entry_) {
             look_up();
@@ -274,8 +275,8 @@ Request ShapedTransport::send(int destination,
     detail::check_address(destination, size(), channel);
     const auto told = std::make_shared<ShapedMessage>(ShapedMessage{
         pack(channel), static_cast<double>(message.size()), std::nullopt});
-    state_->held[static_cast<std::size_t>(destination)].push_back(told);
-    state_->start(destination);
+    state_->held[destination].push_back(told);
+    state_->start_held();
     return Request(std::make_unique<ShapedSend>(
         state_->inner.send(destination, channel, std::move(message)),
         state_,

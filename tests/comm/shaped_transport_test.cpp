@@ -121,6 +121,29 @@ TEST(ShapedTransport, holds_up_who_sends_to_one_that_is_far_behind) {
     EXPECT_TRUE(sends.back().test());
 }
 
+TEST(ShapedTransport, starts_what_it_held_up_while_its_rank_waits) {
+    constexpr std::size_t num_messages = 3000;  // more than there is room for
+    Testbed bed(make_links(2, 0, no_limit));
+    std::vector<Request> sends;
+    for (std::size_t i = 0; i < num_messages; ++i) {
+        sends.push_back(bed.send(0, 1, forward, i));
+    }
+    Request answer = bed.receive(1, 0, backward);
+
+    for (std::size_t i = 0; i < num_messages; ++i) {
+        EXPECT_FALSE(answer.test());
+        Request receive = bed.receive(0, 1, forward);
+        if (!receive.test()) {
+            // A failed assertion would wait for it.
+            throw Error(fmt::format("message {} never started", i));
+        }
+        EXPECT_EQ(receive.take().size(), i);
+    }
+
+    bed.send(1, 0, backward, 1).test();
+    EXPECT_TRUE(answer.test());
+}
+
 TEST(ShapedTransport, sends_one_message_after_another_on_a_path) {
     Testbed bed(make_links(2, 0.05, 1000));
     Request a = bed.send(0, 1, forward, 100);
