@@ -342,10 +342,21 @@ double LinkBoard::sent_bytes(int from, int to) {
     if (path == nullptr) {
         return 0;
     }
-    const bool is_carrying = path->num_sent < path->num_given;
-    return path->sent_bytes +
-           (is_carrying ? slot(*path, path->num_sent).bytes - path->left_bytes
-                        : 0);
+    return path->sent_bytes + part_bytes(*path);
+}
+
+double LinkBoard::part_bytes(int from, int to, std::uint64_t number) {
+    const Lock lock(*head_);
+    advance(now_s());
+    const PathState& path = *find(from, to);
+    return path.num_sent == number ? part_bytes(path) : 0;
+}
+
+//! Of the message that is on its way.
+double LinkBoard::part_bytes(const PathState& path) const {
+    return path.num_sent < path.num_given
+               ? slot(path, path.num_sent).bytes - path.left_bytes
+               : 0;
 }
 
 }  // namespace fusionllm::detail

@@ -58,6 +58,8 @@ public:
     void release(int from, int to, std::uint64_t number);
     //! Bytes that have left, those under way in part.
     double sent_bytes(int from, int to);
+    //! What has left of a message while its last byte has not; else 0.
+    double part_bytes(int from, int to, std::uint64_t number);
 
 private:
     struct Head;
@@ -75,6 +77,7 @@ private:
     double rate_of(const PathState& path, double now_s) const;
     double line_rate(std::size_t line, double now_s) const;
     double jitter_of(const PathState& path, std::uint64_t number) const;
+    double part_bytes(const PathState& path) const;
 
     ShapedLinks links_;
     std::shared_ptr<void> memory_;

@@ -205,6 +205,14 @@ public:
         }
         return true;
     }
+    std::size_t received_bytes() const override {
+        const std::uint64_t* const number =
+            entry_ ? nullptr : state_->find(source_, channel_, ordinal_);
+        return number == nullptr
+                   ? 0
+                   : static_cast<std::size_t>(state_->board->part_bytes(
+                         source_, state_->inner.rank(), *number));
+    }
     Buffer take() override { return inner_.take(); }
     void leak() override {
         // Whoever destroys the request would wait for it.

@@ -238,6 +238,28 @@ TEST(ShapedTransport, slows_a_line_in_the_middle_of_a_message) {
     EXPECT_EQ(bed.rank(0).sent_bytes(2), 200);
 }
 
+TEST(ShapedTransport, tells_what_has_come_of_a_message_under_way) {
+    Testbed bed(make_links(2, 0.05, 1000));
+    Request first = bed.receive(0, 1, forward);
+    Request second = bed.receive(0, 1, backward);
+    EXPECT_EQ(first.received_bytes(), 0u);
+    Request a = bed.send(0, 1, forward, 200);
+    Request b = bed.send(0, 1, backward, 200);
+    EXPECT_EQ(first.received_bytes(), 0u);
+
+    bed.set(0.15001);
+    EXPECT_EQ(first.received_bytes(), 150u);
+    EXPECT_EQ(second.received_bytes(), 0u);
+    bed.set(0.22001);  // all of it has left, and is not there yet
+    EXPECT_EQ(first.received_bytes(), 0u);
+    EXPECT_EQ(second.received_bytes(), 20u);
+    bed.set(0.3);
+    EXPECT_TRUE(first.test());
+    EXPECT_EQ(first.received_bytes(), 0u);
+    bed.expect_done_at(second, 0.45);
+    EXPECT_TRUE(a.test() && b.test());
+}
+
 TEST(ShapedTransport, draws_jitter_from_the_seed_and_lets_nobody_overtake) {
     const auto arrivals = [](std::uint64_t seed) {
         ShapedLinks links = make_links(2, 1, no_limit);

@@ -95,6 +95,29 @@ class ShapedTest(harness.ProgramTest):
         self.assertIn("slow the testbed by [network] time_scale",
                       result.sentences()[0])
 
+    def test_codecs_follow_a_slowed_link_before_it_is_tried_out_again(self):
+        self.train(
+            "run", *SITES, *SHAPED, "--set", "network.compute=paced",
+            "--set", "model.width=32", "--set", "model.context=64",
+            "--set", "model.tie_embeddings=false",
+            "--set", "train.steps=12", "--set", "train.evaluate_every=0",
+            "--set", "checkpoint.every=0",
+            "--set", "topology.device_kinds=[{name = 'slow', "
+                     "fp32 = '500 Mflop/s'}]",
+            "--set", "topology.links=[{between = ['lyon', 'osaka'], "
+                     "bandwidth = '20 Mbit/s', latency = '1 ms'}]",
+            "--set", "network.changes=['lyon-osaka x0.02 at 1 s']",
+            "--set", "compression.rule=adaptive",
+            "--set", "compression.adapt=on",
+            "--set", "compression.measure_every=50", ranks=2)
+
+        changes = [change["step"]
+                   for change in self.lines("run", "fences.jsonl")]
+        times = self.step_times("run")
+        # The only trial was before the first step.
+        self.assertGreater(max(changes, default=0), 1, times)
+        self.assertLess(times[-1], 0.9 * max(times[2:]), (times, changes))
+
     def test_codecs_follow_a_link_that_gets_ten_times_slower(self):
         interval = 2
         course = (*SITES, "--set", "model.width=32", "--set",
