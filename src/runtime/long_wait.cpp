@@ -42,6 +42,11 @@ bool has_sent(const LongWait& sender,
                        message,
                        now);
     }
+    if (message.is_receipt) {
+        // Whoever waits for a report or decision has taken all forwards.
+        return now.kind == MessageKind::control && !now.is_of_trial &&
+               !now.is_receipt;
+    }
     if (message.is_of_trial) {
         return now.is_of_trial;
     }
@@ -49,7 +54,7 @@ bool has_sent(const LongWait& sender,
         // Rank 0 sends its decision after the last report, the others wait for
         // it after theirs.
         return now.kind == MessageKind::control && !now.is_of_trial &&
-               sender.rank != 0;
+               !now.is_receipt && sender.rank != 0;
     }
     return !is_of_pipeline(now);
 }

@@ -16,6 +16,12 @@ namespace {
 // for the main thread; more would only hold buffers earlier.
 constexpr std::size_t max_actions_ahead = 2;
 
+// Two actions as above, and two on their way.
+constexpr std::size_t max_forwards_ahead = 4;
+// Short messages may be as many as a long link holds: 1 Gbit/s for 67 ms.
+constexpr std::uint64_t max_bytes_ahead = 8 << 20;
+constexpr Channel receipt_channel{MessageKind::control, 12};
+
 int largest_in_flight(const std::vector<Action>& actions) {
     return peak_in_flight(Schedule{{actions}}, StageId(0));
 }
@@ -49,6 +55,10 @@ struct Pipeline::Run {
     std::deque<ReceiveQueue> activations;  // by slice().inputs
     std::deque<ReceiveQueue> gradients;    // by outputs with a gradient
     PipelineResult result;                 // the compute thread's until the end
+    //! Of an evaluation: by forward that was submitted and that the next stage
+    //! has not taken.
+    std::deque<Request> receipts;
+    std::uint64_t ahead_bytes = 0;  // made and not taken; under the mutex
 };
 
 Pipeline::Pipeline(Transport& transport,
@@ -111,6 +121,7 @@ void Pipeline::work(Run& run, WorkItem item) {
     const std::lock_guard lock(mutex_);
     for (MadeMessage& message : made) {
         sent[m] += message.message.size();
+        run.ahead_bytes += message.message.size();
         outgoing_.push_back(
             {is_forward ? neighbours_.next : neighbours_.previous,
              {is_forward ? MessageKind::activation : MessageKind::gradient,
@@ -121,7 +132,7 @@ void Pipeline::work(Run& run, WorkItem item) {
 
 bool Pipeline::submit_ready(Run& run) {
     if (run.next_action == run.actions.size() ||
-        compute_.num_pending() >= max_actions_ahead) {
+        compute_.num_pending() >= max_actions_ahead || is_far_ahead(run)) {
         return false;
     }
     const Action action = run.actions[run.next_action];
@@ -135,6 +146,15 @@ bool Pipeline::submit_ready(Run& run) {
     for (ReceiveQueue& queue : queues) {
         item->messages.push_back(queue.take());
     }
+    if (!run.is_training) {
+        if (!queues.empty()) {
+            send(neighbours_.previous, receipt_channel, Buffer());
+        }
+        if (neighbours_.next >= 0 && !work_.slice().outputs.empty()) {
+            run.receipts.push_back(
+                transport_.receive(neighbours_.next, receipt_channel, 0));
+        }
+    }
     if (is_forward && !work_.slice().user_inputs.empty()) {
         item->user_inputs = run.make_inputs(item->micro_batch());
     }
@@ -146,6 +166,26 @@ bool Pipeline::submit_ready(Run& run) {
     });
     ++run.next_action;
     return true;
+}
+
+bool Pipeline::is_far_ahead(const Run& run) {
+    if (run.receipts.size() < max_forwards_ahead) {
+        return false;
+    }
+    const std::lock_guard lock(mutex_);
+    return run.ahead_bytes >= max_bytes_ahead;
+}
+
+bool Pipeline::progress_receipts(Run& run) {
+    bool has_progress = false;
+    while (!run.receipts.empty() && run.receipts.front().test()) {
+        const std::size_t m = run.next_action - run.receipts.size();
+        run.receipts.pop_front();
+        has_progress = true;
+        const std::lock_guard lock(mutex_);
+        run.ahead_bytes -= run.result.sent.activations[m];
+    }
+    return has_progress;
 }
 
 void Pipeline::look_at_links(const Run& run) {
@@ -163,9 +203,16 @@ void Pipeline::look_at_links(const Run& run) {
     look(run.gradients, neighbours_.next, gradient_clock_);
 }
 
-std::optional<Awaited> Pipeline::find_awaited(const Run& run) const {
+std::optional<Awaited> Pipeline::find_awaited(const Run& run) {
     if (compute_.num_pending() > 0) {
         return std::nullopt;  // what it computes is what takes long
+    }
+    if (run.next_action == run.actions.size() || is_far_ahead(run)) {
+        return Awaited{.kind = MessageKind::control,
+                       .micro_batch = static_cast<std::uint32_t>(
+                           run.next_action - run.receipts.size()),
+                       .from_rank = neighbours_.next,
+                       .is_receipt = true};
     }
     const Action& action = run.actions[run.next_action];
     const bool is_forward = action.kind == ActionKind::forward;
@@ -201,7 +248,8 @@ PipelineResult Pipeline::execute(Run& run) {
     }
     const TasksEndFirst tasks_end_first(compute_);
     wait_.reset();
-    while (run.next_action < run.actions.size() || compute_.num_pending() > 0) {
+    while (run.next_action < run.actions.size() || compute_.num_pending() > 0 ||
+           !run.receipts.empty()) {
         compute_.rethrow();
         bool has_progress = send_outgoing();
         for (ReceiveQueue& receive : run.activations) {
@@ -211,6 +259,7 @@ PipelineResult Pipeline::execute(Run& run) {
             has_progress |= receive.progress();
         }
         look_at_links(run);
+        has_progress |= progress_receipts(run);
         has_progress |= submit_ready(run);
         has_progress |= progress_sends();
         if (has_progress) {

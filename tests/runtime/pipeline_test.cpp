@@ -2,11 +2,15 @@
 
 #include "fusionllm/runtime/pipeline.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include <gtest/gtest.h>
 
+#include "fusionllm/comm/loopback.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "training.hpp"
@@ -212,6 +216,87 @@ TEST(Pipeline, reports_data_that_do_not_fit_the_model) {
     const std::string failure = failure_of([&] { train(training); });
 
     EXPECT_NE(failure.find("i64[2,16]"), std::string::npos) << failure;
+}
+
+//! Forwards that a first stage has made, and a second one has run, slowly.
+struct Progress {
+    std::atomic<int> num_made = 0;
+    std::atomic<int> num_run = 0;
+    std::atomic<int> most_ahead = 0;
+};
+
+//! Messages of some size in place of a stage's values.
+class MessageWork final : public StageWork {
+public:
+    MessageWork(StageSlice slice, std::size_t num_bytes, Progress& progress)
+        : slice_(std::move(slice)),
+          num_bytes_(num_bytes),
+          progress_(progress) {}
+
+    const StageSlice& slice() const override { return slice_; }
+    std::size_t max_message_bytes(MessageKind, ValueId) const override {
+        return num_bytes_;
+    }
+    std::vector<MadeMessage> run(WorkItem, PipelineResult&) override {
+        if (slice_.outputs.empty()) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            ++progress_.num_run;
+            return {};
+        }
+        const int ahead = ++progress_.num_made - progress_.num_run;
+        progress_.most_ahead = std::max(progress_.most_ahead.load(), ahead);
+        std::vector<MadeMessage> made;
+        for (const ValueId value : slice_.outputs) {
+            made.push_back({value, Buffer(num_bytes_)});
+        }
+        return made;
+    }
+
+private:
+    StageSlice slice_;
+    std::size_t num_bytes_;
+    Progress& progress_;
+};
+
+//! Most forwards made and not run; twice, as nothing may be left of the first.
+int most_ahead_in_evaluation(std::size_t num_bytes) {
+    constexpr int num_micro_batches = 60;
+    const OpGraph graph = make_gpt2(make_hard_case().model, 2);
+    const std::size_t cut = graph.ops().size() / 2;
+    Progress progress;
+    run_loopback(2, [&](Transport& transport) {
+        const bool is_first = transport.rank() == 0;
+        const OpRange ops =
+            is_first ? OpRange{0, cut} : OpRange{cut, graph.ops().size()};
+        StageSlice slice = make_slice(graph, ops);
+        slice.user_inputs.clear();
+        const std::size_t num_values =
+            is_first ? slice.outputs.size() : slice.inputs.size();
+        MessageWork work(slice, num_bytes / num_values, progress);
+        IdleWait wait;
+        ComputeThread compute(wait, [] { return std::shared_ptr<void>(); });
+        Pipeline pipeline(transport,
+                          wait,
+                          compute,
+                          graph,
+                          work,
+                          {is_first ? -1 : 0, is_first ? 1 : -1});
+        for (int step = 0; step < 2; ++step) {
+            pipeline.evaluate(num_micro_batches, 0, CodecUse::on, {});
+        }
+    });
+    EXPECT_EQ(progress.num_run, 2 * num_micro_batches);
+    return progress.most_ahead;
+}
+
+// The second stage has taken two more than it has run.
+TEST(Pipeline, evaluates_few_forwards_ahead_of_the_next_stage) {
+    EXPECT_LE(most_ahead_in_evaluation(std::size_t{1} << 20), 8 + 2 + 2);
+    EXPECT_LE(most_ahead_in_evaluation(std::size_t{10} << 20), 4 + 2);
+}
+
+TEST(Pipeline, evaluates_as_many_forwards_ahead_as_a_long_link_holds) {
+    EXPECT_GE(most_ahead_in_evaluation(std::size_t{1} << 17), 40);
 }
 
 }  // namespace

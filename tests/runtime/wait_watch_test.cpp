@@ -168,6 +168,13 @@ TEST(WaitWatch, knows_that_shared_gradients_and_reports_come_last) {
     EXPECT_EQ(cause(trial, trial), 0);
     EXPECT_EQ(cause(trial, forward(3, 1)), 2);
     EXPECT_EQ(cause(report, {MessageKind::control, 0, 1, true}), 2);
+    const Awaited receipt{MessageKind::control, 3, 2, false, true};
+    EXPECT_EQ(cause(receipt, forward(3, 0)), 2);
+    EXPECT_EQ(cause(receipt, {MessageKind::control, 3, 1, false, true}), 2);
+    EXPECT_EQ(cause(receipt, decision), 0);
+    EXPECT_EQ(cause(report, {MessageKind::control, 3, 1, false, true}), 2);
+    EXPECT_EQ(cause(forward(5, 2), {MessageKind::control, 3, 0, false, true}),
+              0);
 }
 
 }  // namespace

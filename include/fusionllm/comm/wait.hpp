@@ -17,6 +17,8 @@ struct Awaited {
     std::uint32_t micro_batch = 0;  //!< of activations and gradients
     int from_rank = 0;
     bool is_of_trial = false;  //!< of the link, between steps; kind control
+    //! That an evaluation's forward was taken; kind control.
+    bool is_receipt = false;
 
     friend bool operator==(const Awaited&, const Awaited&) = default;
 };

@@ -48,7 +48,12 @@ public:
     PipelineResult train(const std::vector<Action>& actions,
                          std::uint64_t step,
                          const MakeInputs& make_inputs);
-    //! Forwards only, in evaluation form.
+    /*!
+     * Forwards only, in evaluation form. No gradients come back and hold a
+     * stage up, so the next one sends a message without bytes for each forward
+     * that it takes: at most 4 forwards, or 8 MiB of messages and 2 forwards
+     * (what fills a long link), are made and not taken. Ends when all are.
+     */
     PipelineResult evaluate(int micro_batches,
                             std::uint64_t step,
                             CodecUse codecs,
@@ -78,9 +83,12 @@ private:
 
     PipelineResult execute(Run& run);
     bool submit_ready(Run& run);
+    //! Whether the next stage has to take something first.
+    bool is_far_ahead(const Run& run);
+    bool progress_receipts(Run& run);
     void look_at_links(const Run& run);
     //! The message that the next action waits for, if it does.
-    std::optional<Awaited> find_awaited(const Run& run) const;
+    std::optional<Awaited> find_awaited(const Run& run);
     WorkItem make_item(const Run& run, const Action& action) const;
     //! On the compute thread.
     void work(Run& run, WorkItem item);

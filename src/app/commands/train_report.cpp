@@ -47,7 +47,7 @@ void add_bases(RankTraffic& planned,
 }
 
 //! "F7 from stage 2", "the report of rank 3", "the trial of the link by stage
-//! 1"
+//! 1", "stage 1 to take F7"
 std::string describe_message(const Awaited& awaited, const std::string& from) {
     switch (awaited.kind) {
         case MessageKind::activation:
@@ -59,6 +59,9 @@ std::string describe_message(const Awaited& awaited, const std::string& from) {
         case MessageKind::control:
             if (awaited.is_of_trial) {
                 return fmt::format("the trial of the link by {}", from);
+            }
+            if (awaited.is_receipt) {
+                return fmt::format("{} to take F{}", from, awaited.micro_batch);
             }
             return awaited.from_rank == root
                        ? "the decision of rank 0"
