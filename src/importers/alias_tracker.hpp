@@ -1,10 +1,12 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "exported_program.hpp"
+#include "operator_memory.hpp"
 
 namespace fusionllm::detail {
 
@@ -19,13 +21,13 @@ std::vector<std::string> unused_inputs(const ExportedProgram& program);
  */
 class AliasTracker {
 public:
-    //! The node's outputs may lie in memory of what it reads.
-    void join(const ExportedNode& node);
+    //! What the calls before this one share is known.
+    void add(const OperatorMemory& memory);
 
     /*!
      * Node number `position` changes `tensor` in place. Throws `InputError` if
-     * a later node reads the memory by another name than that of the tensor:
-     * the change would have to be carried over.
+     * a later node reads the memory by another name than that of the tensor,
+     * or the model gives it back: the change would have to be carried over.
      */
     void check_change(const ExportedProgram& program,
                       std::size_t position,
@@ -33,9 +35,10 @@ public:
                       const std::string& where) const;
 
 private:
-    int group(const std::string& name);
+    bool is_shared(const std::string& one, const std::string& other) const;
 
-    std::map<std::string, int> groups_;
+    //! Where each tensor may lie; none for one that is alone.
+    std::map<std::string, std::set<int>> places_;
     int next_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include "alias_tracker.hpp"
 #include "call.hpp"
 #include "counters.hpp"
+#include "operator_memory.hpp"
 
 namespace fusionllm::detail {
 namespace {
@@ -269,9 +270,7 @@ private:
         if (!changed.empty()) {
             values_.at(changed) = outputs.front();
         }
-        if (!changed.empty() || may_alias(target)) {
-            aliases_.join(node);
-        }
+        aliases_.add(memory_of(node));
     }
 
     //! A counter's own name, where it is called as it was changed before.

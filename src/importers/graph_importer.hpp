@@ -28,7 +28,4 @@ ImportedGraph import_graph(
 //! `InputError` for what is no ATen operator.
 std::pair<std::string, std::string> split_target(const ExportedNode& node);
 
-//! Whether an op may return memory of what it is given.
-bool may_alias(const std::string& target);
-
 }  // namespace fusionllm::detail

@@ -205,6 +205,54 @@ TEST_F(ImportTorchScript, refuses_what_is_no_operator_here) {
                 HasSubstr("cannot be understood"));
 }
 
+TEST_F(ImportTorchScript, refuses_changes_that_are_seen_through_views) {
+    for (const char* view : {"torch.mT(h)",
+                             "torch.ravel(h)",
+                             "torch.linalg_diagonal(h)",
+                             "torch.unsafe_chunk(h, 2, 1)[0]",
+                             "torch.alpha_dropout(h, 0.5, False)"}) {
+        EXPECT_THAT(refusal("    h = torch.relu(x)\n"
+                            "    a = torch.mul_(" +
+                            std::string(view) +
+                            ", 2.)\n"
+                            "    return torch.neg(h)\n"),
+                    HasSubstr("'h' may be a view of the same memory"))
+            << view;
+    }
+    EXPECT_THAT(refusal("    h = torch.relu(x)\n"
+                        "    a = torch.mul_(torch.ravel(h), 2.)\n"
+                        "    return (torch.sum(x), h)\n"),
+                HasSubstr("that the model gives back later"));
+}
+
+TEST_F(ImportTorchScript, takes_changes_of_parts_that_are_apart) {
+    const std::string parts =
+        "    h = torch.relu(x)\n"
+        "    a, b, = torch.unsafe_chunk(h, 2, 1)\n"
+        "    c = torch.mul_(torch.ravel(a), 2.)\n";
+
+    EXPECT_EQ(import_body(parts + "    return torch.neg(b)\n")
+                  .graph.signature()
+                  .output.has_value(),
+              true);
+    for (const char* seen : {"a", "h", "torch.neg(torch.view(h, [12]))"}) {
+        EXPECT_THAT(refusal(parts + "    return torch.neg(" +
+                            std::string(seen) + ")\n"),
+                    HasSubstr("may be a view of the same memory"))
+            << seen;
+    }
+}
+
+TEST_F(ImportTorchScript, takes_changes_by_a_tensor_that_is_read_again) {
+    const OpGraph graph = import_body(
+                              "    h = torch.add_(torch.neg(x), x)\n"
+                              "    g = torch.relu_(torch.expand_as(h, x))\n"
+                              "    return torch.add(g, x)\n")
+                              .graph;
+
+    EXPECT_EQ(graph.ops().size(), 5u);
+}
+
 TEST_F(ImportTorchScript, asks_for_the_inputs_it_does_not_know) {
     const auto contents = archive_of("    return torch.relu(x)\n");
 

@@ -5,6 +5,9 @@ fusionllm_add_test(importers/import_pt2_test.cpp)
 fusionllm_add_test(importers/import_torchscript_test.cpp LIBS GTest::gmock
   TIMEOUT 120)
 fusionllm_add_test(importers/loss_test.cpp)
+fusionllm_add_test(importers/operator_memory_test.cpp LIBS GTest::gmock)
+target_include_directories(test_importers_operator_memory PRIVATE
+  ${PROJECT_SOURCE_DIR}/src)
 fusionllm_add_test(importers/oracle_test.cpp
   LIBS fusionllm_exec nlohmann_json::nlohmann_json)
 fusionllm_add_test(importers/fuzz_test.cpp TIMEOUT 120)
