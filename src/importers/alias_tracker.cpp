@@ -12,6 +12,12 @@ bool have_common(const std::set<int>& some, const std::set<int>& others) {
         some, [&](int place) { return others.contains(place); });
 }
 
+//! Whether the next step would see a change.
+bool is_kept(ExportedInput::Kind kind) {
+    return kind == ExportedInput::Kind::parameter ||
+           kind == ExportedInput::Kind::buffer;
+}
+
 }  // namespace
 
 std::vector<std::string> read_tensors(const ExportedNode& node) {
@@ -107,6 +113,17 @@ void AliasTracker::check_change(const ExportedProgram& program,
                 refuse(name, program.nodes[i].target + " reads");
             }
         }
+    }
+    for (const ExportedInput& input : program.inputs) {
+        FUSIONLLM_VALIDATE(
+            !is_kept(input.kind) || !is_seen(input.value),
+            "{} changes '{}' in place{}, which may be a view of the "
+            "model's parameter or buffer '{}'; write the model so that it "
+            "makes a new tensor there",
+            program.nodes[position].target,
+            tensor,
+            where,
+            input.name);
     }
     for (const ExportedOutput& output : program.outputs) {
         if (output.kind != ExportedOutput::Kind::mutation &&

@@ -27,7 +27,8 @@ public:
     /*!
      * Node number `position` changes `tensor` in place. Throws `InputError` if
      * a later node reads the memory by another name than that of the tensor,
-     * or the model gives it back: the change would have to be carried over.
+     * or the model gives it back or keeps it: the change would have to be
+     * carried over.
      */
     void check_change(const ExportedProgram& program,
                       std::size_t position,

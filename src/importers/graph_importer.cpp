@@ -10,6 +10,7 @@
 #include "alias_tracker.hpp"
 #include "call.hpp"
 #include "counters.hpp"
+#include "in_place.hpp"
 #include "operator_memory.hpp"
 
 namespace fusionllm::detail {
@@ -27,10 +28,6 @@ bool is_check(const std::string& target) {
     return target.starts_with("aten::_assert") ||
            target == "aten::sym_constrain_range" ||
            target == "aten::sym_constrain_range_for_size";
-}
-
-bool is_in_place(const std::string& target) {
-    return target.ends_with('_') && !target.ends_with("__");
 }
 
 class GraphImporter {
@@ -247,18 +244,14 @@ private:
         if (is_functional_count(node, target)) {
             return;
         }
+        const OperatorMemory memory = memory_of(node);
+        check_written(node, target, memory);
         Call call = make_call(node);
         if (!changed.empty()) {
             aliases_.check_change(program_, position, changed, where(node));
-            call.target.pop_back();
-            if (call.target.ends_with("dropout")) {
-                call.arguments.front().first = "input";  // "self" of dropout_
-            }
+            call = make_functional(std::move(call));
         }
-        const std::vector<ValueId> outputs =
-            call.target == "aten::detach" && !changed.empty()
-                ? std::vector<ValueId>{value(changed, node)}
-                : write_call(call, writer_);
+        const std::vector<ValueId> outputs = write_call(call, writer_);
         FUSIONLLM_VALIDATE(
             outputs.size() <= node.outputs.size() && !outputs.empty(),
             "{} makes no tensor{}; the archive is damaged",
@@ -270,7 +263,7 @@ private:
         if (!changed.empty()) {
             values_.at(changed) = outputs.front();
         }
-        aliases_.add(memory_of(node));
+        aliases_.add(memory);
     }
 
     //! A counter's own name, where it is called as it was changed before.
@@ -305,6 +298,20 @@ private:
         return self->name;
     }
 
+    //! The statistics of a batch norm are written to, and what `_` changes.
+    static void check_written(const ExportedNode& node,
+                              const std::string& target,
+                              const OperatorMemory& memory) {
+        FUSIONLLM_VALIDATE(
+            memory.written.empty() || is_in_place(target) ||
+                target.find("batch_norm") != target.npos,
+            "{} writes into the tensor '{}'{}; write the model so that it "
+            "makes a new tensor, without out=",
+            node.target,
+            memory.written.front(),
+            where(node));
+    }
+
     //! Counters of batch norms are set down; nothing else may change.
     void import_buffer_update(const ExportedNode& node,
                               const std::string& target,
@@ -314,7 +321,7 @@ private:
             target == "aten::add_" && !is_floating_point(type.dtype) &&
                 node.outputs.size() == 1 && count(node, buffer),
             "{} changes the buffer '{}' in place{}; only batch norms may "
-            "change buffers",
+            "change buffers, so write the model without this one",
             node.target,
             buffer,
             where(node));

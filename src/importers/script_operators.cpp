@@ -260,7 +260,7 @@ std::optional<ScriptOperator> find_script_operator(
     if (!best) {
         return std::nullopt;
     }
-    ScriptOperator chosen{std::get<1>(*best), {}};
+    ScriptOperator chosen{std::get<1>(*best), {}, {}};
     const auto& wanted = std::get<3>(*best).schema().arguments();
     const auto& given = std::get<2>(*best).given;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -268,6 +268,9 @@ std::optional<ScriptOperator> find_script_operator(
             chosen.arguments.push_back({wanted[i].name(),
                                         to_exported(wanted[i], *given[i]),
                                         wanted[i].kwarg_only()});
+        }
+        if (wanted[i].is_out()) {
+            chosen.outs.push_back(wanted[i].name());
         }
     }
     return chosen;

@@ -13,6 +13,7 @@ namespace fusionllm::detail {
 struct ScriptOperator {
     std::string overload;
     std::vector<NamedArgument> arguments;
+    std::vector<std::string> outs;  //!< arguments that take its results
 };
 
 /*!

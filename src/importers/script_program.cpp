@@ -7,6 +7,7 @@
 
 #include "fusionllm/util/error.hpp"
 
+#include "in_place.hpp"
 #include "script_arithmetic.hpp"
 #include "script_operators.hpp"
 
@@ -321,16 +322,18 @@ ScriptValue ScriptProgram::add_node(const std::string& name,
                fmt::format("the sizes of what aten::{} makes depend on data",
                            name));
     }
+    if (!operation->outs.empty()) {
+        return add_with_out(name, arguments, operation->outs, place);
+    }
+    OperatorTypes types = infer_types("aten::" + name, *operation, type_of);
     const auto* self =
         operation->arguments.empty()
             ? nullptr
             : std::get_if<TensorName>(&operation->arguments.front().value);
-    // What is changed in place keeps its type.
-    const bool is_in_place =
-        name.ends_with('_') && !name.ends_with("__") && self != nullptr;
-    const OperatorTypes types =
-        is_in_place ? OperatorTypes{{type_of(self->name)}, ""}
-                    : infer_types("aten::" + name, *operation, type_of);
+    if (!types.problem.empty() && self != nullptr &&
+        is_in_place("aten::" + name)) {
+        types = {{type_of(self->name)}, ""};  // most keep it
+    }
     if (!types.problem.empty()) {
         refuse(
             place.where,
@@ -353,6 +356,46 @@ ScriptValue ScriptProgram::add_node(const std::string& name,
     return outputs.items.size() == 1 && !makes_list(name)
                ? outputs.items.front()
                : ScriptValue(outputs);
+}
+
+//! A call with out= makes new tensors, which are copied to where it says.
+ScriptValue ScriptProgram::add_with_out(const std::string& name,
+                                        const ScriptArguments& arguments,
+                                        const std::vector<std::string>& outs,
+                                        const Place& place) {
+    ScriptArguments others = arguments;
+    std::erase_if(others.keywords, [&](const auto& keyword) {
+        return std::ranges::find(outs, keyword.first) != outs.end();
+    });
+    const ScriptValue made = add_node(name, others, place);
+    const auto* list = std::get_if<ScriptList>(&made);
+    const auto results =
+        list == nullptr ? std::vector<ScriptValue>{made} : list->items;
+    ScriptList copies;
+    for (const auto& [keyword, given] : arguments.keywords) {
+        const auto out = std::ranges::find(outs, keyword);
+        const auto i = static_cast<std::size_t>(out - outs.begin());
+        if (out == outs.end() || i >= results.size()) {
+            continue;
+        }
+        if (sizes_of(given) != sizes_of(results[i])) {
+            refuse(place.where,
+                   fmt::format("'{}' has other sizes than what aten::{} makes",
+                               keyword,
+                               name));
+        }
+        copies.items.push_back(
+            add_node("copy_", {{given, results[i]}, {}}, place));
+    }
+    return copies.items.size() == 1 ? copies.items.front()
+                                    : ScriptValue(copies);
+}
+
+std::vector<std::int64_t> ScriptProgram::sizes_of(
+    const ScriptValue& value) const {
+    const auto* tensor = std::get_if<TensorName>(&value);
+    return tensor == nullptr ? std::vector<std::int64_t>{}
+                             : program_.tensors.at(tensor->name).type.sizes;
 }
 
 }  // namespace fusionllm::detail

@@ -63,6 +63,11 @@ private:
     ScriptValue add_node(const std::string& name,
                          const ScriptArguments& arguments,
                          const Place& place);
+    ScriptValue add_with_out(const std::string& name,
+                             const ScriptArguments& arguments,
+                             const std::vector<std::string>& outs,
+                             const Place& place);
+    std::vector<std::int64_t> sizes_of(const ScriptValue& value) const;
 
     ExportedProgram program_;
 };

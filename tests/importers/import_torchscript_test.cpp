@@ -7,13 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "fusionllm/importers/import.hpp"
-#include "fusionllm/util/error.hpp"
-
-#include "message_of.hpp"
 #include "numbers.hpp"
-#include "temporary_folder.hpp"
-#include "zip_writer.hpp"
+#include "torchscript_fixture.hpp"
 
 namespace fusionllm::test {
 namespace {
@@ -22,52 +17,6 @@ using testing::Contains;
 using testing::HasSubstr;
 using namespace std::string_literals;
 using Types = std::vector<TensorType>;
-
-//! An archive of one module without tensors, whose forward(x) has this body.
-ZipContents archive_of(const std::string& body) {
-    return {{"m/data.pkl",
-             "\x80\x02"
-             "c__torch__\nNet\n)\x81}X\x08\x00\x00\x00training"
-             "\x88sb."s},
-            {"m/code/__torch__.py",
-             "class Net(Module):\n"
-             "  __parameters__ = []\n"
-             "  __buffers__ = []\n"
-             "  training : bool\n"
-             "  def forward(self: __torch__.Net,\n"
-             "    x: Tensor) -> Tensor:\n" +
-                 body}};
-}
-
-ZipContents contents_of(const std::string& name) {
-    const ZipArchive archive(FUSIONLLM_ARCHIVES "/" + name + ".pt");
-    ZipContents contents;
-    for (const auto& [entry, place] : archive.entries()) {
-        contents.emplace_back("m/" + entry, archive.read(entry));
-    }
-    return contents;
-}
-
-class ImportTorchScript : public testing::Test {
-protected:
-    ImportedModel import(const ZipContents& contents, const Types& inputs) {
-        return import_torchscript(folder_.write("m.pt", make_zip(contents)),
-                                  inputs);
-    }
-    //! Of forward(x) of x f32[2,6].
-    ImportedModel import_body(const std::string& body) {
-        return import(archive_of(body), {{DType::f32, {2, 6}}});
-    }
-    std::string refusal(const std::string& body) {
-        return message_of<InputError>([&] { import_body(body); });
-    }
-    TensorType output_of(const std::string& body) {
-        const OpGraph graph = import_body(body).graph;
-        return graph.value(graph.signature().output.value()).type;
-    }
-
-    TemporaryFolder folder_;
-};
 
 TEST_F(ImportTorchScript, names_parameters_as_the_model_does) {
     const ImportedModel model =
@@ -129,10 +78,7 @@ TEST_F(ImportTorchScript, chooses_among_operators_of_one_name) {
         "    c, d, = torch.max(b, 0)\n"
         "    return torch.select(c, 0, 0)\n");
 
-    std::vector<std::string> targets;
-    for (const Op& op : model.graph.ops()) {
-        targets.push_back(op.target + "." + op.overload);
-    }
+    const auto targets = operators_of(model.graph);
     EXPECT_THAT(targets, Contains("aten::add.Scalar"));
     EXPECT_THAT(targets, Contains("aten::add.Tensor"));
     EXPECT_THAT(targets, Contains("aten::sum.dim_IntList"));
@@ -203,54 +149,6 @@ TEST_F(ImportTorchScript, refuses_what_is_no_operator_here) {
     EXPECT_THAT(refusal("    return y\n"), HasSubstr("'y' is not known"));
     EXPECT_THAT(refusal("    return torch.add(x, \n"),
                 HasSubstr("cannot be understood"));
-}
-
-TEST_F(ImportTorchScript, refuses_changes_that_are_seen_through_views) {
-    for (const char* view : {"torch.mT(h)",
-                             "torch.ravel(h)",
-                             "torch.linalg_diagonal(h)",
-                             "torch.unsafe_chunk(h, 2, 1)[0]",
-                             "torch.alpha_dropout(h, 0.5, False)"}) {
-        EXPECT_THAT(refusal("    h = torch.relu(x)\n"
-                            "    a = torch.mul_(" +
-                            std::string(view) +
-                            ", 2.)\n"
-                            "    return torch.neg(h)\n"),
-                    HasSubstr("'h' may be a view of the same memory"))
-            << view;
-    }
-    EXPECT_THAT(refusal("    h = torch.relu(x)\n"
-                        "    a = torch.mul_(torch.ravel(h), 2.)\n"
-                        "    return (torch.sum(x), h)\n"),
-                HasSubstr("that the model gives back later"));
-}
-
-TEST_F(ImportTorchScript, takes_changes_of_parts_that_are_apart) {
-    const std::string parts =
-        "    h = torch.relu(x)\n"
-        "    a, b, = torch.unsafe_chunk(h, 2, 1)\n"
-        "    c = torch.mul_(torch.ravel(a), 2.)\n";
-
-    EXPECT_EQ(import_body(parts + "    return torch.neg(b)\n")
-                  .graph.signature()
-                  .output.has_value(),
-              true);
-    for (const char* seen : {"a", "h", "torch.neg(torch.view(h, [12]))"}) {
-        EXPECT_THAT(refusal(parts + "    return torch.neg(" +
-                            std::string(seen) + ")\n"),
-                    HasSubstr("may be a view of the same memory"))
-            << seen;
-    }
-}
-
-TEST_F(ImportTorchScript, takes_changes_by_a_tensor_that_is_read_again) {
-    const OpGraph graph = import_body(
-                              "    h = torch.add_(torch.neg(x), x)\n"
-                              "    g = torch.relu_(torch.expand_as(h, x))\n"
-                              "    return torch.add(g, x)\n")
-                              .graph;
-
-    EXPECT_EQ(graph.ops().size(), 5u);
 }
 
 TEST_F(ImportTorchScript, asks_for_the_inputs_it_does_not_know) {
