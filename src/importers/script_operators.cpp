@@ -276,4 +276,8 @@ std::optional<ScriptOperator> find_script_operator(
     return chosen;
 }
 
+bool is_script_operator(const std::string& target) {
+    return all_overloads().contains(target);
+}
+
 }  // namespace fusionllm::detail

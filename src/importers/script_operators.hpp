@@ -23,6 +23,9 @@ struct ScriptOperator {
 std::optional<ScriptOperator> find_script_operator(
     const std::string& target, const ScriptArguments& arguments);
 
+//! Whether there is an operator "aten::NAME", whatever it takes.
+bool is_script_operator(const std::string& target);
+
 //! The type of a tensor by name.
 using TypeOf = std::function<const TensorType&(const std::string&)>;
 
@@ -33,8 +36,9 @@ struct OperatorTypes {
 
 /*!
  * What the operator makes of tensors of these types, found by calling it: on
- * tensors without memory where it can, else on zeros. Never throws for
- * arguments that it does not take.
+ * tensors without memory where it can, else on zeros, on ones or on identity
+ * matrices, for a probability or a matrix to be inverted is not zero. Never
+ * throws for arguments that it does not take.
  */
 OperatorTypes infer_types(const std::string& target,
                           const ScriptOperator& call,

@@ -75,6 +75,17 @@ std::optional<ScriptValue> convert_number(const std::string& name,
                           : std::nullopt;
 }
 
+//! PyTorch's number of the type that a tensor of the number has.
+std::optional<std::int64_t> number_type(const ScriptValue& value) {
+    constexpr std::int64_t i64 = 4;
+    constexpr std::int64_t f32 = 6;
+    constexpr std::int64_t boolean = 11;
+    return std::holds_alternative<std::int64_t>(value) ? std::optional(i64)
+           : std::holds_alternative<double>(value)     ? std::optional(f32)
+           : std::holds_alternative<bool>(value)       ? std::optional(boolean)
+                                                       : std::nullopt;
+}
+
 template <class Number>
 Number read(const HostTensor& tensor) {
     Number number;
@@ -307,12 +318,19 @@ std::optional<ScriptValue> ScriptProgram::ask_for_sizes(
 ScriptValue ScriptProgram::add_node(const std::string& name,
                                     const ScriptArguments& arguments,
                                     const Place& place) {
-    const auto operation = find_script_operator("aten::" + name, arguments);
+    auto operation = find_script_operator("aten::" + name, arguments);
     if (!operation) {
-        refuse(place.where,
-               fmt::format("this LibTorch has no operator aten::{} that takes "
-                           "such arguments",
-                           name));
+        operation = find_script_operator("aten::" + name,
+                                         with_tensors(arguments, place));
+    }
+    if (!operation) {
+        refuse(
+            place.where,
+            is_script_operator("aten::" + name)
+                ? fmt::format("aten::{} of this LibTorch takes no such "
+                              "arguments",
+                              name)
+                : fmt::format("this LibTorch has no operator aten::{}", name));
     }
     const auto type_of = [&](const std::string& tensor) -> const TensorType& {
         return program_.tensors.at(tensor).type;
@@ -356,6 +374,26 @@ ScriptValue ScriptProgram::add_node(const std::string& name,
     return outputs.items.size() == 1 && !makes_list(name)
                ? outputs.items.front()
                : ScriptValue(outputs);
+}
+
+//! Numbers in lists may be tensors that are known; they become tensors again.
+ScriptArguments ScriptProgram::with_tensors(const ScriptArguments& arguments,
+                                            const Place& place) {
+    ScriptArguments others = arguments;
+    for (ScriptValue& value : others.positional) {
+        auto* list = std::get_if<ScriptList>(&value);
+        if (list == nullptr) {
+            continue;
+        }
+        for (ScriptValue& item : list->items) {
+            const auto dtype = number_type(item);
+            if (dtype) {
+                item = add_node(
+                    "scalar_tensor", {{item}, {{"dtype", *dtype}}}, place);
+            }
+        }
+    }
+    return others;
 }
 
 //! A call with out= makes new tensors, which are copied to where it says.

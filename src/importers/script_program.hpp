@@ -63,6 +63,8 @@ private:
     ScriptValue add_node(const std::string& name,
                          const ScriptArguments& arguments,
                          const Place& place);
+    ScriptArguments with_tensors(const ScriptArguments& arguments,
+                                 const Place& place);
     ScriptValue add_with_out(const std::string& name,
                              const ScriptArguments& arguments,
                              const std::vector<std::string>& outs,

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
@@ -25,11 +27,30 @@ at::ScalarType scalar_type_of(DType dtype) {
     return at::kFloat;
 }
 
-//! The arguments as LibTorch takes them, on one device.
+//! What tensors hold; identity: square matrices, and ones where there are none.
+enum class Values { none, zeros, ones, identity };
+
+at::Tensor make_values(Values values,
+                       const std::vector<std::int64_t>& sizes,
+                       const at::TensorOptions& options) {
+    const std::size_t rank = sizes.size();
+    if (values == Values::identity && rank >= 2 &&
+        sizes[rank - 1] == sizes[rank - 2]) {
+        return at::eye(sizes.back(), options).expand(sizes).clone();
+    }
+    return values == Values::none || values == Values::zeros
+               ? at::zeros(sizes, options)
+               : at::ones(sizes, options);
+}
+
+//! The arguments as LibTorch takes them; tensors without values are on no
+//! device.
 class Stack {
 public:
-    Stack(const TypeOf& type_of, at::Device device)
-        : type_of_(type_of), device_(device) {}
+    Stack(const TypeOf& type_of, Values values)
+        : type_of_(type_of),
+          values_(values),
+          device_(values == Values::none ? at::kMeta : at::kCPU) {}
 
     std::vector<c10::IValue> make(const c10::FunctionSchema& schema,
                                   const std::vector<NamedArgument>& given) {
@@ -57,8 +78,8 @@ private:
                                  .dtype(scalar_type_of(type.dtype))
                                  .device(device_);
         return num_elements(type) <= most_elements || device_.is_meta()
-                   ? at::zeros(type.sizes, options)
-                   : at::zeros({}, options).expand(type.sizes);
+                   ? make_values(values_, type.sizes, options)
+                   : make_values(values_, {}, options).expand(type.sizes);
     }
 
     c10::IValue to_tensors(const Names& names, bool has_holes) const {
@@ -120,6 +141,7 @@ private:
     }
 
     const TypeOf& type_of_;
+    Values values_;
     at::Device device_;
 };
 
@@ -193,22 +215,27 @@ OperatorTypes infer_types(const std::string& target,
     const auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(
         target.c_str(), operation.overload.c_str());
     const c10::InferenceMode no_gradients;
-    OperatorTypes types;
-    for (const at::DeviceType device : {at::kMeta, at::kCPU}) {
+    std::string problem;  // with zeros, if there is one
+    for (const Values values :
+         {Values::none, Values::zeros, Values::ones, Values::identity}) {
+        OperatorTypes types;
         try {
-            Stack stack(type_of, at::Device(device));
+            Stack stack(type_of, values);
             types =
                 call(handle, stack.make(handle.schema(), operation.arguments));
-            if (types.problem.empty()) {
-                return types;
-            }
         } catch (const InputError&) {
             throw;
         } catch (const std::exception& error) {
-            types = {{}, first_line(error.what())};
+            types.problem = first_line(error.what());
         }
+        if (types.problem.empty()) {
+            return types;
+        }
+        problem = values == Values::none || values == Values::zeros
+                      ? types.problem
+                      : problem;
     }
-    return types;
+    return {{}, problem};
 }
 
 }  // namespace fusionllm::detail

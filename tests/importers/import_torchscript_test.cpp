@@ -85,6 +85,34 @@ TEST_F(ImportTorchScript, chooses_among_operators_of_one_name) {
     EXPECT_THAT(targets, Contains("aten::max.dim"));
 }
 
+TEST_F(ImportTorchScript, finds_sizes_of_what_zeros_cannot_be_given_to) {
+    EXPECT_EQ(output_of("    p = torch.softmax(x, 1)\n"
+                        "    return torch.multinomial(p, 3)\n"),
+              (TensorType{DType::i64, {2, 3}}));
+    EXPECT_EQ(output_of("    a = torch.mm(x, torch.t(x))\n"
+                        "    return torch.cholesky_inverse(torch.cholesky(a))"
+                        "\n"),
+              (TensorType{DType::f32, {2, 2}}));
+}
+
+TEST_F(ImportTorchScript, makes_tensors_of_known_numbers_in_lists) {
+    const OpGraph graph =
+        import_body(
+            "    a, b, = torch.broadcast_tensors([x, torch.detach(0.5)])\n"
+            "    return torch.mul(a, b)\n")
+            .graph;
+
+    EXPECT_THAT(operators_of(graph), Contains("aten::broadcast_tensors."));
+    EXPECT_EQ(graph.value(graph.signature().output.value()).type,
+              (TensorType{DType::f32, {2, 6}}));
+    EXPECT_EQ(output_of("    s = torch.stack([0.5, 1.])\n"
+                        "    return torch.sum(torch.mul(x, 2.), [0]), s\n"),
+              (TensorType{DType::f32, {6}}));
+    EXPECT_THAT(refusal("    return torch.broadcast_tensors(x)\n"),
+                HasSubstr("aten::broadcast_tensors of this LibTorch takes no "
+                          "such arguments"));
+}
+
 TEST_F(ImportTorchScript, makes_dropout_in_place_our_mask) {
     const OpGraph graph = import_body(
                               "    y = torch.relu(x)\n"
