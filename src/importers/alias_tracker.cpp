@@ -39,6 +39,13 @@ std::vector<std::string> read_tensors(const ExportedNode& node) {
     return names;
 }
 
+bool is_constant(const ExportedProgram& program, const std::string& tensor) {
+    return std::ranges::any_of(program.nodes, [&](const ExportedNode& node) {
+        return node.target.starts_with("torch.ops.aten.lift_fresh") &&
+               std::ranges::find(node.outputs, tensor) != node.outputs.end();
+    });
+}
+
 std::vector<std::string> unused_inputs(const ExportedProgram& program) {
     std::set<std::string> read;
     for (const ExportedNode& node : program.nodes) {

@@ -12,6 +12,8 @@ namespace fusionllm::detail {
 
 //! Names of the tensors that a node reads.
 std::vector<std::string> read_tensors(const ExportedNode& node);
+//! Whether an export made the tensor as a copy of a constant.
+bool is_constant(const ExportedProgram& program, const std::string& tensor);
 //! Inputs of the user that no node reads.
 std::vector<std::string> unused_inputs(const ExportedProgram& program);
 

@@ -18,11 +18,6 @@ namespace {
 
 using Locations = std::map<std::string, WeightLocation>;
 
-//! " (File \"model.py\", line 3, in forward ...)" or nothing.
-std::string where(const ExportedNode& node) {
-    return node.source.empty() ? "" : " (" + node.source + ")";
-}
-
 //! Checks of the exporter that compute nothing.
 bool is_check(const std::string& target) {
     return target.starts_with("aten::_assert") ||
@@ -245,13 +240,17 @@ private:
             return;
         }
         const OperatorMemory memory = memory_of(node);
-        check_written(node, target, memory);
+        check_written(node, memory);
         Call call = make_call(node);
         if (!changed.empty()) {
             aliases_.check_change(program_, position, changed, where(node));
             call = make_functional(std::move(call));
         }
-        const std::vector<ValueId> outputs = write_call(call, writer_);
+        // PyTorch's exports detach constants so.
+        const std::vector<ValueId> outputs =
+            call.target == "aten::detach" && is_constant(program_, changed)
+                ? std::vector<ValueId>{value(changed, node)}
+                : write_call(call, writer_);
         FUSIONLLM_VALIDATE(
             outputs.size() <= node.outputs.size() && !outputs.empty(),
             "{} makes no tensor{}; the archive is damaged",
@@ -296,20 +295,6 @@ private:
             self->name,
             where(node));
         return self->name;
-    }
-
-    //! The statistics of a batch norm are written to, and what `_` changes.
-    static void check_written(const ExportedNode& node,
-                              const std::string& target,
-                              const OperatorMemory& memory) {
-        FUSIONLLM_VALIDATE(
-            memory.written.empty() || is_in_place(target) ||
-                target.find("batch_norm") != target.npos,
-            "{} writes into the tensor '{}'{}; write the model so that it "
-            "makes a new tensor, without out=",
-            node.target,
-            memory.written.front(),
-            where(node));
     }
 
     //! Counters of batch norms are set down; nothing else may change.
@@ -422,6 +407,10 @@ private:
 };
 
 }  // namespace
+
+std::string where(const ExportedNode& node) {
+    return node.source.empty() ? "" : " (" + node.source + ")";
+}
 
 std::pair<std::string, std::string> split_target(const ExportedNode& node) {
     const std::vector<std::string> parts = split(node.target, '.');

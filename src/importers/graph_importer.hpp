@@ -24,6 +24,9 @@ ImportedGraph import_graph(
     const ExportedProgram& program,
     const std::map<std::string, WeightLocation>& weights);
 
+//! " (File \"model.py\", line 3, in forward ...)" or nothing.
+std::string where(const ExportedNode& node);
+
 //! "aten::linear" and "" from "torch.ops.aten.linear.default"; throws
 //! `InputError` for what is no ATen operator.
 std::pair<std::string, std::string> split_target(const ExportedNode& node);

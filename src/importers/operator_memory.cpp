@@ -7,8 +7,11 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include "fusionllm/util/error.hpp"
+
 #include "alias_tracker.hpp"
 #include "graph_importer.hpp"
+#include "in_place.hpp"
 
 namespace fusionllm::detail {
 namespace {
@@ -246,6 +249,17 @@ OperatorMemory memory_of(const ExportedNode& node) {
         share(read_tensors(node), node.outputs, memory);
     }
     return memory;
+}
+
+void check_written(const ExportedNode& node, const OperatorMemory& memory) {
+    const std::string target = split_target(node).first;
+    FUSIONLLM_VALIDATE(memory.written.empty() || is_in_place(target) ||
+                           target.find("batch_norm") != target.npos,
+                       "{} writes into the tensor '{}'{}; write the model so "
+                       "that it makes a new tensor, without out=",
+                       node.target,
+                       memory.written.front(),
+                       where(node));
 }
 
 bool may_alias(const std::string& target, const std::string& overload) {

@@ -24,6 +24,10 @@ struct OperatorMemory {
  */
 OperatorMemory memory_of(const ExportedNode& node);
 
+//! Throws `InputError` if the call, which is none of `_`, writes to a tensor
+//! that is no statistic of a batch norm.
+void check_written(const ExportedNode& node, const OperatorMemory& memory);
+
 //! Whether the operator's results may lie in memory of what it is given; for
 //! one that this LibTorch lacks, true unless it is known not to.
 bool may_alias(const std::string& target, const std::string& overload);

@@ -220,6 +220,36 @@ TEST(ImportPt2, change_that_is_seen_through_a_view_is_refused) {
     EXPECT_THAT(error, HasSubstr("net.py"));
 }
 
+TEST(ImportPt2, activation_is_detached_in_place_and_a_constant_need_not_be) {
+    const auto detached = [](const std::string& maker) {
+        return targets_of(
+            import_nodes({node(maker, tensor_argument("self", "x"), "a"),
+                          node("torch.ops.aten.detach_.default",
+                               tensor_argument("self", "a"),
+                               "b"),
+                          sum_of_a})
+                .graph);
+    };
+
+    EXPECT_THAT(detached("torch.ops.aten.relu.default"),
+                Contains("aten::detach"));
+    EXPECT_THAT(detached("torch.ops.aten.lift_fresh_copy.default"),
+                testing::Not(Contains("aten::detach")));
+}
+
+TEST(ImportPt2, call_with_out_is_refused) {
+    EXPECT_THAT(
+        error_of({node("torch.ops.aten.relu.default",
+                       tensor_argument("self", "x"),
+                       "a"),
+                  node("torch.ops.aten.tanh.out",
+                       tensor_argument("self", "x") + ", " +
+                           tensor_argument("out", "a"),
+                       "b"),
+                  sum_of_a}),
+        HasSubstr("writes into the tensor 'a' (File \"net.py\", line 7"));
+}
+
 TEST(ImportPt2, change_of_an_input_is_refused) {
     EXPECT_THAT(error_of({node("torch.ops.aten.relu_.default",
                                tensor_argument("self", "x"),
