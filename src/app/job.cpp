@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/plan/place_by_support.hpp"
 #include "fusionllm/plan/stage_report.hpp"
 #include "fusionllm/util/error.hpp"
@@ -50,7 +51,7 @@ Recompute choose_recompute(const RunInput& input,
 std::vector<Fence> load_fences(const RunInput& input, const OpGraph& graph) {
     const std::string file = input.compression.fences.string();
     const Plan plan = parse_plan(read_file(file), file);
-    FUSIONLLM_VALIDATE(plan.graph_hash == graph_hash(graph),
+    FUSIONLLM_VALIDATE(is_graph_hash(plan.graph_hash, graph),
                        "the fences of '{}' are for graph {:016x}, but this "
                        "model is graph {:016x}; take a plan of the same model",
                        file,

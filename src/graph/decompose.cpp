@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "remap.hpp"
@@ -157,6 +158,11 @@ OpGraph decompose(const OpGraph& graph,
 
 std::uint64_t portable_hash(const OpGraph& graph) {
     return graph_hash(decompose(graph, [](const Op&) { return true; }));
+}
+
+bool is_portable_hash(std::uint64_t hash, const OpGraph& graph) {
+    return is_graph_hash(hash,
+                         decompose(graph, [](const Op&) { return true; }));
 }
 
 }  // namespace fusionllm

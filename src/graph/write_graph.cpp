@@ -1,10 +1,11 @@
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 #include <fmt/format.h>
 
-#include "fusionllm/graph/op_graph.hpp"
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/util/hash.hpp"
 
 #include "text_words.hpp"
@@ -142,7 +143,12 @@ std::string to_text(const OpGraph& graph) {
 }
 
 std::uint64_t graph_hash(const OpGraph& graph) {
-    return hash_text(to_text(graph));
+    const std::string text = to_text(graph);
+    return hash_text(std::string_view(text).substr(text.find('\n') + 1));
+}
+
+bool is_graph_hash(std::uint64_t hash, const OpGraph& graph) {
+    return hash == graph_hash(graph) || hash == hash_text(to_text(graph));
 }
 
 }  // namespace fusionllm

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "fusionllm/graph/buffer_updates.hpp"
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/util/error.hpp"
 
 namespace fusionllm {
@@ -133,12 +134,11 @@ void validate_groups(const std::vector<DeviceGroup>& groups,
 }  // namespace
 
 void validate(const Plan& plan, const OpGraph& graph, std::size_t num_devices) {
-    const auto hash = graph_hash(graph);
-    FUSIONLLM_VALIDATE(plan.graph_hash == hash,
+    FUSIONLLM_VALIDATE(is_graph_hash(plan.graph_hash, graph),
                        "the plan is for graph {:016x}, but this model is graph "
                        "{:016x}: its ops or sizes are others; make a new plan",
                        plan.graph_hash,
-                       hash);
+                       graph_hash(graph));
     validate_cover(plan.placement, graph.ops().size());
     validate_devices(plan.placement, num_devices);
     validate_groups(plan.groups, num_devices);

@@ -10,6 +10,7 @@
 
 #include "fusionllm/exec/operator_call.hpp"
 #include "fusionllm/exec/tensor.hpp"
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/util/error.hpp"
 
 #include "stage_chain.hpp"
@@ -224,6 +225,8 @@ TEST(Decompose, hash_is_the_same_before_and_after) {
     EXPECT_NE(graph_hash(graph), graph_hash(parts));
     EXPECT_EQ(portable_hash(graph), graph_hash(parts));
     EXPECT_EQ(portable_hash(parts), graph_hash(parts));
+    EXPECT_TRUE(is_portable_hash(portable_hash(parts), graph));
+    EXPECT_FALSE(is_portable_hash(graph_hash(graph), graph));
 }
 
 TEST(Decompose, refuses_a_call_that_is_none_of_the_operator) {

@@ -6,7 +6,9 @@
 
 #include "fusionllm/graph/gpt2.hpp"
 #include "fusionllm/graph/graph_builder.hpp"
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/hash.hpp"
 
 namespace fusionllm::test {
 namespace {
@@ -165,6 +167,17 @@ TEST(GraphText, hash_differs_for_graphs_that_differ) {
     EXPECT_NE(graph_hash(graph),
               graph_hash(make_with_arguments({std::nextafter(0.1, 1.0)})));
     EXPECT_EQ(graph_hash(graph), graph_hash(make_with_arguments({0.1})));
+}
+
+TEST(GraphText, hash_is_of_everything_but_the_name) {
+    const OpGraph graph = parse_graph("graph model\ninput %x f32[4]\n");
+    const OpGraph moved = parse_graph("graph \"a copy\"\ninput %x f32[4]\n");
+
+    EXPECT_EQ(graph_hash(graph), graph_hash(moved));
+    EXPECT_TRUE(is_graph_hash(graph_hash(graph), moved));
+    // Older plans know the graph under its name.
+    EXPECT_TRUE(is_graph_hash(hash_text(to_text(graph)), graph));
+    EXPECT_FALSE(is_graph_hash(hash_text(to_text(graph)), moved));
 }
 
 struct BadText {

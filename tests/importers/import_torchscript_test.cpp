@@ -179,6 +179,18 @@ TEST_F(ImportTorchScript, refuses_what_is_no_operator_here) {
                 HasSubstr("cannot be understood"));
 }
 
+TEST_F(ImportTorchScript, makes_the_same_graph_of_a_file_by_another_name) {
+    const std::string bytes =
+        make_zip(archive_of("    return torch.relu(x)\n"));
+    const auto hash_of = [&](const std::string& name) {
+        return graph_hash(import_torchscript(folder_.write(name, bytes),
+                                             {{DType::f32, {2, 6}}})
+                              .graph);
+    };
+
+    EXPECT_EQ(hash_of("model.pt"), hash_of("moved.pt"));
+}
+
 TEST_F(ImportTorchScript, asks_for_the_inputs_it_does_not_know) {
     const auto contents = archive_of("    return torch.relu(x)\n");
 

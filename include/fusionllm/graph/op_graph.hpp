@@ -140,7 +140,7 @@ private:
 std::string to_text(const OpGraph& graph);
 //! Throws `InputError` with the line number.
 OpGraph parse_graph(std::string_view text);
-//! 64-bit hash of the text form, to see that ranks and files agree.
+//! 64-bit hash of the text form but for the name: do ranks and files agree?
 std::uint64_t graph_hash(const OpGraph& graph);
 
 /*!

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fusionllm/graph/decompose.hpp"
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/io/safetensors.hpp"
 #include "fusionllm/plan/plan.hpp"
@@ -90,14 +91,13 @@ private:
     }
 
     void check_graph() const {
-        const std::uint64_t now =
-            portable_hash(make_model(input_, load_model(input_)));
-        FUSIONLLM_VALIDATE(now == manifest().graph_hash,
+        const OpGraph graph = make_model(input_, load_model(input_));
+        FUSIONLLM_VALIDATE(is_portable_hash(manifest().graph_hash, graph),
                            "the checkpoint is of graph {:016x}, but its model "
                            "now is graph {:016x}; give the file that it was "
                            "trained from with --model FILE",
                            manifest().graph_hash,
-                           now);
+                           portable_hash(graph));
     }
 
     //! The name that the graph has for a name of the state dict.

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "fusionllm/graph/decompose.hpp"
+#include "fusionllm/graph/graph_hash.hpp"
 #include "fusionllm/io/checkpoint.hpp"
 #include "fusionllm/runtime/rank_role.hpp"
 #include "fusionllm/runtime/shaping.hpp"
@@ -132,7 +133,7 @@ void check_graph(const std::string& folder,
                  const ModelSource& source,
                  const OpGraph& graph) {
     FUSIONLLM_VALIDATE(
-        !source.graph || manifest.graph_hash == portable_hash(graph),
+        !source.graph || is_portable_hash(manifest.graph_hash, graph),
         "the checkpoint '{}' is of another model than the file in [model] "
         "(graph {:016x}, but {:016x}); resume with the same file and loss, or "
         "start anew with --overwrite",
