@@ -95,8 +95,9 @@ class Runs:
 
     def recipe(self, cell):
         """What a result depends on, the program apart, as a short text."""
+        # The graph's hash changes with how it is made; its sizes are settings.
         plan = [line for line in self.plan(cell).splitlines()
-                if line and not line.startswith("#")]
+                if line and not line.startswith(("#", "graph "))]
         source = [line for line in (HERE / "deep.toml").read_text().splitlines()
                   if line.partition("#")[0].strip()]
         return short_hash([source, self.settings([]), plan])
