@@ -5,6 +5,7 @@
 #include "fusionllm/data/token_files.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/output_file.hpp"
 
 #include "file_bytes.hpp"
 #include "text_files.hpp"
@@ -100,6 +101,9 @@ TokenizedText tokenize_files(const std::vector<fs::path>& paths,
                        "leave it out, or take a vocabulary with "
                        "\"<|endoftext|>\"");
     const auto files = detail::find_text_files(paths);
+    for (const detail::TextFile& file : files) {
+        check_output_file(output, {file.path});
+    }
     TokenFileWriter writer(output, tokenizer.vocabulary());
     TokenizedText done;
     for (const detail::TextFile& file : files) {

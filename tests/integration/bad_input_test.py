@@ -215,6 +215,40 @@ class BadInputTest(harness.ProgramTest):
 
                 self.assertEqual(len(result.sentences()), 1, result)
 
+    def test_an_output_never_replaces_what_was_read(self):
+        texts = self.folder / "texts"
+        texts.mkdir()
+        text = texts / "a.txt"
+        text.write_text("some text\n")
+        link = self.folder / "link.txt"
+        link.symlink_to(text)
+        script = self.folder / "mlp.pt"
+        script.write_bytes((ARCHIVES / "mlp.pt").read_bytes())
+        named = ("--set", "data.kind=text", "--set", f"data.path='{text}'")
+        for words, output in (
+                (["tokenize", "--tokenizer", "bytes", text, "-o"], text),
+                (["tokenize", "--tokenizer", "bytes", texts, "-o"], text),
+                (["tokenize", "--tokenizer", "bytes", text, "-o"], link),
+                (["import", script, "-o"], script),
+                (["calibrate", self.input, "-o"], self.input),
+                (["probe", self.input, "-o"], self.input),
+                (["plan", self.input, "--svg"], self.input),
+                (["plan", self.input, *named, "--svg"], text),
+                (["simulate", self.input, "--trace"], self.input)):
+            with self.subTest(words[0], output=output):
+                self.check(*words, output,
+                           patterns=[str(output), "would be lost", "give"])
+
+    def test_an_earlier_output_is_replaced(self):
+        texts = self.folder / "texts"
+        texts.mkdir()
+        (texts / "a.txt").write_text("some text\n")
+        for words in (["tokenize", "--tokenizer", "bytes", texts, "-o",
+                       texts / "a.bin"],
+                      ["plan", self.input, "--svg", self.folder / "p.svg"]):
+            for _ in range(2):
+                self.run_program(*words)
+
     def test_generate_wants_a_checkpoint_and_sensible_options(self):
         self.check("generate", self.folder,
                    patterns=["no complete checkpoint", "step-N"])

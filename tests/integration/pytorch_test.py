@@ -196,6 +196,12 @@ class PytorchTest(harness.ProgramTest):
 
         self.assertIn("wte.weight", read_safetensors(trained))
 
+        manifest = self.checkpoint("run", 1) / "manifest.json"
+        result = self.run_program("export", self.folder / "run", "-o", manifest,
+                                  status=2)
+        self.assertIn("would be lost", result.stderr)
+        json.loads(manifest.read_text())
+
     def test_a_file_that_is_no_model_is_refused(self):
         bad = self.folder / "bad.pt2"
         bad.write_text("no archive")

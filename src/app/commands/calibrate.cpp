@@ -17,10 +17,12 @@
 #include "fusionllm/graph/resnet.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/output_file.hpp"
 #include "fusionllm/util/random.hpp"
 #include "fusionllm/util/units.hpp"
 
 #include "app/commands/commands.hpp"
+#include "app/input_files.hpp"
 #include "app/job.hpp"
 #include "app/topology_toml.hpp"
 
@@ -243,6 +245,8 @@ int run_calibrate(const CalibrateArguments& arguments) {
     const RunInput input = has_input ? load_run_input(arguments.input.file,
                                                       arguments.input.overrides)
                                      : RunInput();
+    check_output_file(arguments.output,
+                      list_input_files(arguments.input.file, input));
     MeasureOptions options;
     options.device = parse_device(input.run.device, 0);
     options.repeats = arguments.repeats;

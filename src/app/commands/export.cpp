@@ -12,6 +12,7 @@
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/trainer.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/output_file.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/model.hpp"
@@ -35,6 +36,7 @@ public:
     }
 
     const CheckpointManifest& manifest() const { return reader_.manifest(); }
+    const std::filesystem::path& path() const { return input_.model_file.path; }
     const ModelFileGraph& file() const { return file_; }
     ModelFileWeights weights() const {
         return {[this](const std::string& name) { return type(name); },
@@ -203,6 +205,10 @@ void print_losses(const TrainedModel& model,
 int run_export(const ExportArguments& arguments) {
     const auto folder = find_checkpoint(arguments.checkpoint);
     const TrainedModel model(folder, arguments.model);
+    check_output_file(arguments.output, {model.path()});
+    for (const auto& file : std::filesystem::directory_iterator(folder)) {
+        check_output_file(arguments.output, {file.path()});
+    }
     if (arguments.format == "safetensors") {
         write_safetensors(arguments.output,
                           list_state_dict(model),

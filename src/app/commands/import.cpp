@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "fusionllm/util/output_file.hpp"
 #include "fusionllm/util/units.hpp"
 
 #include "app/commands/commands.hpp"
@@ -32,6 +33,7 @@ void print_summary(const ModelFileGraph& model,
 }  // namespace
 
 int run_import(const ImportArguments& arguments) {
+    check_output_file(arguments.output, {arguments.model});
     const std::string kind = model_kind_of(arguments.model);
     const ModelFileGraph model = read_model_graph(kind, arguments.model);
     micro_batch_of(model.graph);

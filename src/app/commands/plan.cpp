@@ -2,8 +2,10 @@
 
 #include "fusionllm/sim/chrome_trace.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/output_file.hpp"
 
 #include "app/commands/commands.hpp"
+#include "app/input_files.hpp"
 #include "app/job.hpp"
 #include "app/json_text.hpp"
 #include "app/plan_report.hpp"
@@ -26,6 +28,9 @@ Planned make_planned(const PlanArguments& arguments) {
     if (!arguments.plan.empty()) {
         input.plan.file = std::filesystem::absolute(arguments.plan);
     }
+    const auto read = list_input_files(arguments.input.file, input);
+    check_output_file(arguments.svg, read);
+    check_output_file(arguments.trace, read);
     ModelSource source = load_model(input);
     input = choose_micro_batches(std::move(input), source, arguments.num_ranks);
     Job job = make_job(input, source, arguments.num_ranks);

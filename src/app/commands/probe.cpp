@@ -14,12 +14,14 @@
 #include "fusionllm/topology/network.hpp"
 #include "fusionllm/util/error.hpp"
 #include "fusionllm/util/file.hpp"
+#include "fusionllm/util/output_file.hpp"
 #include "fusionllm/util/text.hpp"
 #include "fusionllm/util/timing.hpp"
 #include "fusionllm/util/units.hpp"
 
 #include "app/commands/fail_together.hpp"
 #include "app/commands/train_briefing.hpp"
+#include "app/input_files.hpp"
 #include "app/json_text.hpp"
 #include "app/probe_sites.hpp"
 
@@ -197,6 +199,8 @@ int measure_and_write(const mpi::Communicator& world,
     const ProbeBriefing briefing = brief(world, hosts, [&] {
         check_output(arguments.output);
         const RunInput input = load_probe_input(arguments.input);
+        check_output_file(arguments.output,
+                          list_input_files(arguments.input.file, input));
         check_num_ranks(world.size());
         return std::optional(input);
     });

@@ -2,6 +2,7 @@
 
 #include "fusionllm/data/token_files.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/util/output_file.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/load_data.hpp"
@@ -19,6 +20,10 @@ int run_tokenize(const TokenizeArguments& arguments) {
                            !arguments.sentencepiece_file.empty(),
                        "the tokenizer \"sentencepiece\" needs its model; give "
                        "--sentencepiece-file FILE.model");
+    check_output_file(arguments.output,
+                      {arguments.vocabulary_file,
+                       arguments.merges_file,
+                       arguments.sentencepiece_file});
     DataSection data;
     data.tokenizer = arguments.tokenizer;
     data.vocabulary_file = arguments.vocabulary_file;
