@@ -67,6 +67,60 @@ def make():
     return model, (tokens, tokens.clone())
 """
 
+# What a trace loses; only the last one is what its trace is.
+OTHERWISE = """
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Other(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+        self.student = nn.Linear(4, 4)
+        self.teacher = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4, momentum=None)
+
+    def forward(self, x):
+        return functional.mse_loss(self.student(x), self.change(self, x))
+
+
+def no_grad_teacher(model, x):
+    with torch.no_grad():
+        return model.teacher(x)
+
+
+def doubled(model, x):
+    x = model.teacher(x)
+    x.data.mul_(2.0)
+    return x
+
+
+def decided(model, x):
+    return model.teacher(x) if x[0, 0] > 0 else model.teacher(-x)
+
+
+def noisy(model, x):
+    return functional.dropout(model.teacher(x + torch.randn_like(x)), 0.5)
+
+
+def maker(change):
+    def make():
+        torch.manual_seed(0)
+        x = torch.ones(5, 4)
+        x[1:] = torch.linspace(-9, 1, 16).reshape(4, 4)
+        return Other(change), x
+    return make
+
+
+no_grad = maker(no_grad_teacher)
+data = maker(doubled)
+average = maker(lambda model, x: model.norm(x))
+decision = maker(decided)
+random = maker(noisy)
+"""
+
 # Trains as the program does, and goes on from what the program gave back.
 CHECK = """
 import json
@@ -285,6 +339,45 @@ class RoundTripTest(harness.ProgramTest):
         self.assertIn("could not save this model", last)
         self.assertIn("KeyError", last)
         self.assertEqual(list(self.folder.glob("bad*.pt")), [])
+
+    def export_other(self, python, name, *words):
+        return subprocess.run(
+            [python, EXPORTER, f"{self.folder / 'other.py'}:{name}", "-o",
+             self.folder / f"{name}.pt", *words],
+            capture_output=True, text=True)
+
+    def test_a_trace_that_would_train_otherwise_is_refused(self):
+        python = harness.find_pytorch((1, 13))
+        if python is None:
+            self.skipTest("no Python with PyTorch was found")
+        (self.folder / "other.py").write_text(OTHERWISE)
+        for name, what in (
+                ("no_grad", "the gradient of 'teacher.weight' for the example"),
+                ("data", "output 1 for the example"),
+                ("average", "'norm.running_mean' after them"),
+                ("decision", "output 1 for other numbers")):
+            with self.subTest(name):
+                result = self.export_other(python, name)
+
+                self.assertEqual(result.returncode, 2, result.stderr)
+                last = result.stderr.splitlines()[-1]
+                self.assertIn(what, last)
+                self.assertIn("detach()", last)
+                self.assertEqual(list(self.folder.glob(f"{name}*.pt")), [])
+
+        result = self.export_other(python, "no_grad", "--unchecked")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue((self.folder / "no_grad.pt").is_file())
+
+    def test_random_numbers_are_no_reason_to_refuse_a_trace(self):
+        python = harness.find_pytorch((1, 13))
+        if python is None:
+            self.skipTest("no Python with PyTorch was found")
+        (self.folder / "other.py").write_text(OTHERWISE)
+
+        result = self.export_other(python, "random")
+
+        self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_an_exported_model_comes_back_as_pytorch_trains_it(self):
         self.check(*self.go_round("pt2", ".pt2", (2, 5)))
