@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include <ATen/ATen.h>
 
@@ -43,6 +44,36 @@ std::int64_t draw(const at::Tensor& logits, const SampleOptions& options) {
     return last;
 }
 
+//! A number for each token that may follow, behind each token.
+void check_is_language_model(const OpGraph& graph) {
+    const GraphSignature& signature = graph.signature();
+    const auto is_of_tokens = [&](ValueId input) {
+        const TensorType& type = graph.value(input).type;
+        return type.dtype == DType::i64 && type.sizes.size() == 2;
+    };
+    const bool takes_tokens =
+        !signature.inputs.empty() &&
+        std::ranges::all_of(signature.inputs, is_of_tokens);
+    std::vector<std::int64_t> sizes;
+    if (signature.output) {
+        sizes = graph.value(*signature.output).type.sizes;
+    }
+    const bool gives_tokens =
+        takes_tokens && sizes.size() == 3 &&
+        std::ranges::equal(graph.value(signature.inputs.front()).type.sizes,
+                           std::span(sizes).first(2));
+    FUSIONLLM_VALIDATE(
+        gives_tokens,
+        "model '{}' is no language model, so it cannot continue a text: that "
+        "takes inputs i64[samples,tokens] and an output f32[samples,tokens,"
+        "vocabulary], but this one {}; give a checkpoint of such a model",
+        graph.name(),
+        !takes_tokens ? "takes other inputs"
+        : signature.output
+            ? "gives " + to_text(graph.value(*signature.output).type)
+            : "has no output beside its loss");
+}
+
 //! All of them must be there.
 InitialTensor stored_values(
     const LoadTensor& load,
@@ -79,9 +110,7 @@ Sampler::Sampler(const OpGraph& graph,
     set_num_threads(num_threads);
     const OpGraph& evaluated = state_->graph;
     const GraphSignature& signature = evaluated.signature();
-    FUSIONLLM_VALIDATE(signature.output.has_value(),
-                       "model '{}' has no output to sample from",
-                       evaluated.name());
+    check_is_language_model(evaluated);
     state_->context = evaluated.value(signature.inputs.at(0)).type.sizes.at(1);
     const StageSlice slice = make_slice(evaluated, {0, evaluated.ops().size()});
     state_->parameters = std::make_unique<ParameterStore>(
@@ -105,6 +134,11 @@ Sampler::Sampler(const OpGraph& graph,
 }
 
 Sampler::~Sampler() = default;
+
+std::int64_t Sampler::vocabulary() const {
+    const OpGraph& graph = state_->graph;
+    return graph.value(*graph.signature().output).type.sizes.at(2);
+}
 
 std::int64_t Sampler::next(const std::vector<std::int64_t>& tokens,
                            const SampleOptions& options) {

@@ -99,6 +99,27 @@ class CommandsTest(harness.ProgramTest):
 
 
 class GenerateTest(harness.ProgramTest):
+    def check_is_refused(self, run, *words):
+        result = self.run_program("generate", self.folder / run, status=2)
+
+        self.assertEqual(result.stdout, "", result)
+        self.assertEqual(result.stderr.count("\n"), 1, result)
+        for word in ("no language model", *words):
+            self.assertIn(word, result.stderr)
+
+    def test_only_a_language_model_continues_a_text(self):
+        self.train("images", "--set", "train.steps=1",
+                   source=harness.INPUTS / "images.toml")
+        self.check_is_refused("images", "takes other inputs")
+
+    def test_a_prompt_of_tokens_that_the_model_lacks_is_refused(self):
+        self.train("run", "--set", "train.steps=1",
+                   "--set", "model.vocabulary=50")
+        result = self.run_program("generate", self.folder / "run",
+                                  "--prompt", "z", status=2)
+
+        self.assertIn("has token 122", result.stderr)
+
     def generate(self, *words):
         return self.run_program("generate", self.folder / "run",
                                 "--tokens", "24", *words).stdout

@@ -28,7 +28,8 @@ class Sampler {
 public:
     /*!
      * \param graph for micro-batches of one sample; inputs (1, T), output
-     *        (1, T, V)
+     *        (1, T, V). Throws `InputError` if it is of another form, e.g. of
+     *        images
      * \param fences that the model was trained with; empty: without codecs
      * \param load a tensor by its checkpoint name; nothing if there is none
      */
@@ -38,6 +39,8 @@ public:
             int num_threads);
     ~Sampler();
 
+    //! Tokens are below it.
+    std::int64_t vocabulary() const;
     //! The token that follows; at most the last T tokens are looked at.
     std::int64_t next(const std::vector<std::int64_t>& tokens,
                       const SampleOptions& options);

@@ -75,6 +75,11 @@ int run_generate(const GenerateArguments& arguments) {
     // An empty prompt starts a line.
     for (const Token token : encode(
              *tokenizer, arguments.prompt.empty() ? "\n" : arguments.prompt)) {
+        FUSIONLLM_VALIDATE(token < sampler.vocabulary(),
+                           "the prompt has token {}, but the model has only "
+                           "{}; give another --prompt",
+                           token,
+                           sampler.vocabulary());
         tokens.push_back(token);
     }
     std::printf("%s", arguments.prompt.c_str());
