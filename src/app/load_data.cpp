@@ -220,18 +220,7 @@ DatasetSplit load_images(const RunInput& input, const OpGraph& graph) {
     return split;
 }
 
-}  // namespace
-
-std::shared_ptr<const Tokenizer> load_tokenizer(const DataSection& data) {
-    if (data.tokenizer == "sentencepiece") {
-        return make_sentencepiece_tokenizer(data.sentencepiece_file);
-    }
-    return data.tokenizer == "gpt2"
-               ? make_gpt2_tokenizer(data.vocabulary_file, data.merges_file)
-               : make_byte_tokenizer();
-}
-
-DatasetSplit load_data(const RunInput& input, const OpGraph& graph) {
+DatasetSplit load_kind(const RunInput& input, const OpGraph& graph) {
     const DataSection& data = input.data;
     const auto seed = static_cast<std::uint64_t>(input.run.seed);
     if (data.kind == "synthetic") {
@@ -256,6 +245,44 @@ DatasetSplit load_data(const RunInput& input, const OpGraph& graph) {
         return load_tensors(data, graph);
     }
     return load_images(input, graph);
+}
+
+//! Evaluations are by whole micro-batches.
+void check_validation(const RunInput& input,
+                      const OpGraph& graph,
+                      const DatasetSplit& split) {
+    const bool is_wanted =
+        input.train.evaluate_every > 0 && input.data.validation_fraction > 0;
+    const auto micro_batch = static_cast<std::size_t>(
+        graph.value(graph.signature().inputs.at(0)).type.sizes.at(0));
+    const std::size_t held_out =
+        split.validation ? split.validation->size() : 0;
+    FUSIONLLM_VALIDATE(
+        !is_wanted || held_out >= micro_batch,
+        "validation_fraction = {} in [data] leaves {} of {} samples for "
+        "validation, but an evaluation needs {}, a micro-batch; give more "
+        "data or a larger fraction, or set evaluate_every = 0 in [train]",
+        input.data.validation_fraction,
+        held_out,
+        held_out + split.train->size(),
+        micro_batch);
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> load_tokenizer(const DataSection& data) {
+    if (data.tokenizer == "sentencepiece") {
+        return make_sentencepiece_tokenizer(data.sentencepiece_file);
+    }
+    return data.tokenizer == "gpt2"
+               ? make_gpt2_tokenizer(data.vocabulary_file, data.merges_file)
+               : make_byte_tokenizer();
+}
+
+DatasetSplit load_data(const RunInput& input, const OpGraph& graph) {
+    DatasetSplit split = load_kind(input, graph);
+    check_validation(input, graph, split);
+    return split;
 }
 
 }  // namespace fusionllm

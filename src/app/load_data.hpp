@@ -14,7 +14,8 @@ namespace fusionllm {
 std::shared_ptr<const Tokenizer> load_tokenizer(const DataSection& data);
 
 //! Reads the files, or makes the data up, as the model's inputs take it. Throws
-//! `InputError` if they cannot.
+//! `InputError` if they cannot, or if [train] wants evaluations for which too
+//! few samples are kept.
 DatasetSplit load_data(const RunInput& input, const OpGraph& graph);
 
 }  // namespace fusionllm

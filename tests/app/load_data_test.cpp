@@ -113,6 +113,27 @@ TEST_F(LoadDataTest, own_tensors_come_in_the_order_of_the_models_inputs) {
                           "i64[2]"));
 }
 
+TEST_F(LoadDataTest, evaluations_want_a_micro_batch_of_samples) {
+    Hdf5File(folder_.path() / "a.h5")
+        .add<std::int64_t>("x", H5T_STD_I64LE, {5, 1}, {1, 2, 3, 4, 5});
+    const auto load_fraction = [&](const std::string& fraction) {
+        return load(
+            parse("kind = 'hdf5'\npath = 'a.h5'\ninputs = ['x', 'x']\n"
+                  "validation_fraction = " +
+                      fraction,
+                  {"model.context=1", "train.evaluate_every=1"}));
+    };
+
+    EXPECT_EQ(load_fraction("0.4").validation->size(), 2u);
+    EXPECT_EQ(load_fraction("0").validation, nullptr);
+    EXPECT_THAT(
+        message_of<InputError>([&] { load_fraction("0.2"); }),
+        HasSubstr("validation_fraction = 0.2 in [data] leaves 1 of 5 samples "
+                  "for validation, but an evaluation needs 2, a micro-batch"));
+    EXPECT_THAT(message_of<InputError>([&] { load_fraction("0.1"); }),
+                HasSubstr("leaves 0 of 5 samples"));
+}
+
 TEST_F(LoadDataTest, a_model_of_other_inputs_wants_tensors) {
     EXPECT_THAT(message_of<InputError>([&] {
                     load(parse("kind = 'synthetic'",
