@@ -94,8 +94,9 @@ struct CommandLine {
         add_tokenize();
         add_import();
         add_export();
-        CLI::App* command =
-            app.add_subcommand("validate", "check an input file; run nothing");
+        CLI::App* command = app.add_subcommand(
+            "validate",
+            "check an input file and its model and data; run nothing");
         add_input(*command, validate);
         command->callback(
             [this] { run_once([this] { return run_validate(validate); }); });

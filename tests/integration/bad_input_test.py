@@ -130,6 +130,28 @@ class BadInputTest(harness.ProgramTest):
         self.check("validate", self.input, "--set", "data.kind=text",
                    patterns=[str(self.input), "'path' in .data. is missing"])
 
+    def test_validate_looks_at_the_data(self):
+        texts = {"empty.txt": "", "short.txt": "short"}
+        for name, text in texts.items():
+            (self.folder / name).write_text(text)
+        (self.folder / "no texts").mkdir()
+        text = ["data.kind=text"]
+        tensors = ["data.kind=hdf5", f"data.path='{self.input}'"]
+        for settings, pattern in (
+                ([*text, f"data.path='{self.folder / 'empty.txt'}'"],
+                 "text has 0 bytes"),
+                ([*text, f"data.path='{self.folder / 'short.txt'}'"],
+                 "text has 5 bytes"),
+                ([*text, f"data.path='{self.folder / 'no texts'}'"],
+                 "no text in the folder"),
+                ([*tensors, "data.inputs=['x', 'y']"], str(self.input)),
+                ([*tensors, "data.inputs=['x']"], "names 1 datasets")):
+            words = [self.input]
+            for setting in settings:
+                words += ["--set", setting]
+            with self.subTest(settings):
+                self.check("validate", *words, patterns=[pattern])
+
     def test_a_mistake_found_by_train_leaves_nothing_behind(self):
         self.check_edit("width = 16", "widht = 16", "width", command="train")
 

@@ -44,7 +44,7 @@ class CommandsTest(harness.ProgramTest):
         default = self.folder / "default.toml"
         default.write_text(self.run_program("--dump-default").stdout)
         tomllib.loads(default.read_text())
-        (self.folder / "text.txt").write_text("text\n" * 100)
+        (self.folder / "text.txt").write_text("text\n" * 1000)
 
         self.run_program("validate", default, "--set", 'data.path="text.txt"')
 
