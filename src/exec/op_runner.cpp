@@ -1,5 +1,6 @@
 #include "fusionllm/exec/op_runner.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <mutex>
 #include <type_traits>
@@ -115,10 +116,22 @@ c10::IValue list_of_values(
     return list;
 }
 
+//! Of the inputs of the model, those that an op reads itself.
+std::vector<std::string> names_of_inputs(const OpGraph& graph, const Op& op) {
+    std::vector<std::string> names;
+    for (const ValueId input : graph.signature().inputs) {
+        if (std::ranges::find(op.arguments, Argument(input)) !=
+            op.arguments.end()) {
+            names.push_back(fmt::format("'{}'", graph.value(input).name));
+        }
+    }
+    return names;
+}
+
 }  // namespace
 
 OpRunner::OpRunner(const OpGraph& graph, OpId id, at::Device device)
-    : op_(graph.op(id)) {
+    : op_(graph.op(id)), inputs_(names_of_inputs(graph, op_)) {
     if (op_.target == dropout_mask_target) {
         return;
     }
@@ -179,6 +192,35 @@ std::vector<at::Tensor> OpRunner::run_dropout_mask(
                                              : mask.to(like.scalar_type())};
 }
 
+void OpRunner::call(std::vector<c10::IValue>& stack,
+                    const OpContext& context) const {
+    const auto describe = [&](const c10::Error& error) {
+        const std::string reason = error.what_without_backtrace();
+        return fmt::format(
+            "op '{}' ({}) failed in micro-batch {} of {}: {}",
+            op_.name,
+            full_name(op_),
+            context.micro_batch,
+            context.is_training
+                ? fmt::format("step {}", context.step + 1)
+                : fmt::format("the evaluation after step {}", context.step),
+            reason.substr(0, reason.find_last_not_of(". \n") + 1));
+    };
+    try {
+        handle_->callBoxed(&stack);
+    } catch (const c10::IndexError& error) {
+        throw InputError(fmt::format(
+            "{}; see that {} labels that are below the number of classes and "
+            "tokens below the vocabulary of the model",
+            describe(error),
+            inputs_.empty()
+                ? "the data have"
+                : fmt::format("its input {} has", fmt::join(inputs_, ", "))));
+    } catch (const c10::Error& error) {
+        throw Error(describe(error));
+    }
+}
+
 std::vector<at::Tensor> OpRunner::run(
     const std::function<const at::Tensor&(ValueId)>& tensor_of,
     const OpContext& context) const {
@@ -205,9 +247,9 @@ std::vector<at::Tensor> OpRunner::run(
         at::Generator generator =
             at::globalContext().defaultGenerator(context.device);
         generator.set_current_seed(random_key(op_, context));
-        handle_->callBoxed(&stack);
+        call(stack, context);
     } else {
-        handle_->callBoxed(&stack);
+        call(stack, context);
     }
     std::vector<at::Tensor> outputs = unpack(stack);
     if (outputs.size() != op_.outputs.size()) {

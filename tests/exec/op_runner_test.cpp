@@ -19,6 +19,7 @@ namespace fusionllm::test {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using Sizes = std::vector<std::int64_t>;
 
 const TensorType row{DType::f32, {4}};
@@ -62,14 +63,14 @@ private:
     std::vector<at::Tensor> tensors_;
 };
 
-template <class Function>
+template <class Exception = InputError, class Function>
 std::string message_of(Function function) {
     try {
         function();
-    } catch (const InputError& error) {
+    } catch (const Exception& error) {
         return error.what();
     }
-    return "no InputError";
+    return "no such error";
 }
 
 TEST(OpRunner, refuses_an_operator_that_libtorch_does_not_have) {
@@ -143,6 +144,43 @@ TEST(OpRunner, says_so_when_an_op_gives_another_number_of_tensors) {
         EXPECT_STREQ(error.what(),
                      "op 'op' (aten::split.Tensor) gave 2 tensors, not 3");
     }
+}
+
+TEST(OpRunner, names_op_step_and_input_of_an_index_that_is_out_of_range) {
+    const auto look_up = [](bool is_training) {
+        OneOp one;
+        const ValueId table = one.input(at::rand({4, 3}));
+        const ValueId tokens = one.input(at::tensor({0, 4}, at::kLong));
+        OpContext context;
+        context.step = 6;
+        context.micro_batch = 2;
+        context.is_training = is_training;
+        one.run("aten::embedding", {table, tokens}, 1, context);
+    };
+
+    const std::string message = message_of([&] { look_up(true); });
+
+    EXPECT_THAT(
+        message,
+        HasSubstr("op 'op' (aten::embedding) failed in micro-batch 2 of "
+                  "step 7: index out of range in self; see that"));
+    EXPECT_THAT(message, HasSubstr("'x1'"));
+    EXPECT_THAT(message, Not(HasSubstr("\n")));
+    EXPECT_THAT(message_of([&] { look_up(false); }),
+                HasSubstr("of the evaluation after step 6"));
+}
+
+TEST(OpRunner, names_the_op_of_another_failure) {
+    OneOp one;
+    const ValueId a = one.input(at::rand({2, 3}));
+    const ValueId b = one.input(at::rand({2, 3}));
+
+    const std::string message = message_of<Error>([&] {
+        one.run("aten::mm", {a, b});
+    });
+
+    EXPECT_THAT(message, HasSubstr("op 'op' (aten::mm) failed"));
+    EXPECT_THAT(message, Not(HasSubstr("frame")));
 }
 
 TEST(OpRunner, fills_in_defaults) {

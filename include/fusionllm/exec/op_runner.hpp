@@ -45,7 +45,9 @@ public:
 
     /*!
      * \param tensor_of the tensor of each value that the op reads
-     * \return one tensor per output of the op, normalised
+     * \return one tensor per output of the op, normalised. Throws `InputError`
+     *         for an index (a label, a token) that is out of range, `Error` for
+     *         whatever else LibTorch cannot do, with op, micro-batch and step
      */
     std::vector<at::Tensor> run(
         const std::function<const at::Tensor&(ValueId)>& tensor_of,
@@ -55,10 +57,12 @@ public:
 
 private:
     std::vector<c10::IValue> convert(const Op& op, at::Device device);
+    void call(std::vector<c10::IValue>& stack, const OpContext& context) const;
     std::vector<at::Tensor> run_dropout_mask(const at::Tensor& like,
                                              const OpContext& context) const;
 
     Op op_;
+    std::vector<std::string> inputs_;  // of the model, that the op reads
     // Constants; values are filled in.
     std::vector<c10::IValue> arguments_;
     std::vector<c10::IValue> evaluation_arguments_;  // training flags off
