@@ -138,6 +138,18 @@ std::string unit_of_input(const OpGraph& graph) {
                : "tokens";
 }
 
+namespace {
+
+std::string describe_skips(std::int64_t skipped, std::int64_t steps) {
+    return fmt::format(
+        "{} of {} steps changed nothing, for numbers were not finite; if they "
+        "are many, lower learning_rate or set clip_norm in [train]",
+        skipped,
+        steps);
+}
+
+}  // namespace
+
 ProgressPrinter::ProgressPrinter(std::int64_t first_step,
                                  std::int64_t steps,
                                  std::string unit)
@@ -181,6 +193,7 @@ void ProgressPrinter::print(const StepMetrics& metrics) {
             fmt::format("  {:.1f} % right", 100 * *metrics.validation_accuracy);
     }
     if (!metrics.skipped.empty()) {
+        ++num_skipped_;
         line +=
             fmt::format("  update skipped: {} is not finite", metrics.skipped);
     }
@@ -189,6 +202,10 @@ void ProgressPrinter::print(const StepMetrics& metrics) {
             "\r%s\033[K%s", line.c_str(), has_news || is_last ? "\n" : "");
     } else {
         std::printf("%s\n", line.c_str());
+    }
+    if (is_last && num_skipped_ > 0) {
+        std::printf("%s\n",
+                    describe_skips(num_skipped_, steps_ - first_step_).c_str());
     }
     std::fflush(stdout);
 }

@@ -31,6 +31,7 @@ std::string unit_of_input(const OpGraph& graph);
 /*!
  * The lines of a run: on a terminal one that is rewritten, else about
  * forty plain ones, and every one that has news (validation, a skipped step).
+ * The last step's is followed by how many steps were skipped.
  */
 class ProgressPrinter {
 public:
@@ -45,6 +46,7 @@ private:
     std::int64_t steps_;
     std::string unit_;
     std::int64_t print_every_;
+    std::int64_t num_skipped_ = 0;
     bool is_terminal_;
     double begin_s_;
 };

@@ -23,6 +23,8 @@ class NonFiniteTest(harness.ProgramTest):
             self.assertTrue(line["loss"] is None or line["grad_norm"] is None,
                             line)
         self.assertIn("update skipped", result.stdout)
+        self.assertIn(f"{len(skipped)} of 12 steps changed nothing",
+                      result.stdout)
 
     def test_skipped_steps_leave_the_parameters_alone(self):
         self.train("run", *DIVERGING)
