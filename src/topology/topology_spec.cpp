@@ -135,7 +135,7 @@ private:
         });
         topology_.kinds = spec_.kinds;
         if (topology_.kinds.empty()) {
-            topology_.kinds.emplace_back();
+            kinds_.emplace(topology_.kinds.emplace_back().name, 0);
         }
     }
 
@@ -230,7 +230,8 @@ private:
             name,
             did_you_mean(name, kind_names_),
             kind_names_.empty()
-                ? "describe it in device_kinds or name a file in device_files"
+                ? "describe it in device_kinds or name a file in "
+                  "device_files; else there is only cpu"
                 : fmt::format("there are {}", fmt::join(kind_names_, ", ")));
         return found->second;
     }

@@ -87,6 +87,15 @@ TEST(TopologySpecTest, ranks_are_devices_of_the_only_kind) {
     EXPECT_EQ(with_a_kind.kind_of(DeviceId(1)).name, "a100");
 }
 
+TEST(TopologySpecTest, the_kind_that_is_assumed_can_be_named) {
+    TopologySpec spec;
+    SiteSpec lyon{"lyon"};
+    lyon.devices = {{"cpu", 2, ""}};
+    spec.sites = {lyon};
+
+    EXPECT_EQ(make_topology(spec).kind_of(DeviceId(1)), DeviceKind{});
+}
+
 struct BadSpec {
     std::function<void(TopologySpec&)> spoil;
     Part part;
