@@ -56,8 +56,12 @@ class CompressionTest(harness.ProgramTest):
                 self.train("parts", *fences, "--overwrite",
                            "--set", "train.steps=4", ranks=4)
                 # Not asked for again: they are in the checkpoint.
-                self.train("parts", "--resume", "--set", "train.steps=8",
-                           "--set", "compression.basis_every=5", ranks=3)
+                other = self.train("parts", "--resume",
+                                   "--set", "train.steps=8",
+                                   "--set", "compression.basis_every=5",
+                                   ranks=3)
+                self.assertIn("a run that is resumed keeps its fences",
+                              other.stdout)
                 self.train("parts", "--resume",
                            "--set", "compression.basis_every=5")
 

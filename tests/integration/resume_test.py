@@ -15,6 +15,7 @@ class ResumeTest(harness.ProgramTest):
 
         self.assert_same_run("whole", "parts", 12)
         self.assertIn("resuming after step 8", last.stdout)
+        self.assertNotIn("keeps its fences", last.stdout)
 
     def test_metrics_after_the_checkpoints_step_are_dropped(self):
         self.train("whole")

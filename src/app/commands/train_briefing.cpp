@@ -168,11 +168,33 @@ void go_on_with_micro_batches(RunInput& input,
     }
 }
 
+//! How fences are chosen, without whether they change while training.
+CompressionSection choice_of_fences(const RunInput& input) {
+    CompressionSection choice;
+    choice.options = input.compression.options;
+    choice.options.adapt.clear();
+    choice.options.replay.clear();
+    choice.fences = input.compression.fences;
+    return choice;
+}
+
 //! A model goes on with the fences that it was trained with, wherever its
-//! stages end now.
-void take_fences(Job& job, const std::string& plan, const std::string& name) {
-    job.plan.fences = parse_plan(plan, name).fences;
+//! stages end now; that is worth a note if the input now wants others.
+void take_fences(Job& job,
+                 ModelSource& source,
+                 const RunInput& input,
+                 const CheckpointManifest& stored,
+                 const std::string& name) {
+    job.plan.fences = parse_plan(stored.plan, name).fences;
     validate(job.plan.fences, job.graph);
+    if (choice_of_fences(parse_run_input(stored.input, name, {})) !=
+        choice_of_fences(input)) {
+        source.notes.push_back(
+            "[compression] is not what the checkpoint was made with, but a "
+            "run that is resumed keeps its fences: what now chooses others "
+            "has no effect; name a plan that has them by --plan, or start "
+            "anew with --overwrite");
+    }
 }
 
 //! What adapting runs begin with: fences to measure at, or what another run had
@@ -261,7 +283,7 @@ Briefing make_briefing(const TrainArguments& arguments,
             check_checkpoint(briefing.checkpoint, *stored, input);
             check_graph(briefing.checkpoint, *stored, source, job.graph);
             if (input.plan.file.empty()) {
-                take_fences(job, stored->plan, briefing.checkpoint);
+                take_fences(job, source, input, *stored, briefing.checkpoint);
             }
         }
         adapt_fences(job, input, start_step);
