@@ -150,9 +150,11 @@ std::int64_t Sampler::next(const std::vector<std::int64_t>& tokens,
         inputs.push_back(
             at::zeros(state_->graph.value(input).type.sizes, at::kLong));
     }
-    std::copy(tokens.end() - length,
-              tokens.end(),
-              inputs.at(0).data_ptr<std::int64_t>());
+    // All samples are the same one: a codec may look at all of them.
+    inputs.at(0)
+        .slice(1, 0, length)
+        .copy_(at::tensor(at::ArrayRef<std::int64_t>(tokens).slice(
+            tokens.size() - static_cast<std::size_t>(length))));
     state_->stage->evaluate({}, CodecUse::on, {}, inputs);
     return draw(state_->stage->output()[0][length - 1].contiguous(), options);
 }

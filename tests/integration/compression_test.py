@@ -153,6 +153,12 @@ class CompressionTest(harness.ProgramTest):
         self.assertNotEqual(
             usual, self.run_program(*words, "--codec", "off").stdout)
 
+    def test_samples_go_through_a_graded_basis(self):
+        """Which was made for the rows of a whole micro-batch."""
+        self.train("run", *self.make_fences("subspace(2,graded/int4s)"))
+
+        self.run_program("generate", self.folder / "run", "--tokens", "3")
+
     def test_changes_of_codecs_are_made_again_at_the_same_steps(self):
         fences = self.make_fences("int8")
         log = self.write_changes({3: "subspace(4,int4)", 6: "subspace(4,int8)",

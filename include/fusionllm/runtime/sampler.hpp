@@ -19,7 +19,8 @@ struct SampleOptions {
 };
 
 /*!
- * Runs a language model in evaluation form, one sample, on this process.
+ * Runs a language model in evaluation form, one sample (in each place of the
+ * graph's micro-batch), on this process.
  *
  * The graph's shapes are fixed, so each token costs a whole context; what is
  * behind the last token cannot reach it (causal attention).
@@ -27,8 +28,8 @@ struct SampleOptions {
 class Sampler {
 public:
     /*!
-     * \param graph for micro-batches of one sample; inputs (1, T), output
-     *        (1, T, V). Throws `InputError` if it is of another form, e.g. of
+     * \param graph its inputs are (N, T), its output is (N, T, V); N = 1 costs
+     *        least. Throws `InputError` if it is of another form, e.g. of
      *        images
      * \param fences that the model was trained with; empty: without codecs
      * \param load a tensor by its checkpoint name; nothing if there is none

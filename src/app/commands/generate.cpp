@@ -11,6 +11,7 @@
 #include "fusionllm/plan/plan.hpp"
 #include "fusionllm/runtime/sampler.hpp"
 #include "fusionllm/util/error.hpp"
+#include "fusionllm/wire/codec_spec.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/load_data.hpp"
@@ -21,14 +22,18 @@
 namespace fusionllm {
 namespace {
 
-//! Those that the model was trained with, so that it is run with them, too.
-std::vector<Fence> find_fences(const CheckpointManifest& manifest,
-                               const std::filesystem::path& folder) {
-    return parse_plan(manifest.plan, folder / "manifest.json").fences;
-}
-
-RunInput for_one_sample(RunInput input) {
-    input.train.batch = 1;
+/*!
+ * For one sample, or for a micro-batch of the training where a fence has a
+ * graded basis: its bits fill messages of those rows and no others.
+ */
+RunInput with_samples(RunInput input,
+                      const Plan& trained,
+                      const std::vector<Fence>& fences) {
+    const bool has_grades = std::ranges::any_of(fences, [](const Fence& fence) {
+        return is_graded(fence.codec.forward.format);
+    });
+    input.train.batch =
+        has_grades ? input.train.batch / trained.micro_batches : 1;
     input.micro_batches = 1;
     return input;
 }
@@ -55,15 +60,17 @@ int run_generate(const GenerateArguments& arguments) {
     const CheckpointReader reader(folder);
     const RunInput input =
         parse_run_input(reader.manifest().input, folder / "manifest.json", {});
+    const Plan trained =
+        parse_plan(reader.manifest().plan, folder / "manifest.json");
+    // Those that it was trained with, so that it is run with them, too.
     const std::vector<Fence> fences =
-        arguments.codec == "off" ? std::vector<Fence>()
-                                 : find_fences(reader.manifest(), folder);
+        arguments.codec == "off" ? std::vector<Fence>() : trained.fences;
     std::optional<KokkosScope> kokkos;
     if (!fences.empty()) {
         kokkos.emplace(arguments.threads);
     }
     Sampler sampler(
-        make_model(for_one_sample(input), load_for_here(input)),
+        make_model(with_samples(input, trained, fences), load_for_here(input)),
         fences,
         [&](const std::string& name) {
             return reader.has(name) ? std::optional(reader.read(name))
