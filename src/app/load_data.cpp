@@ -10,6 +10,8 @@
 #include "fusionllm/io/hdf5_rows.hpp"
 #include "fusionllm/util/error.hpp"
 
+#include "app/model.hpp"
+
 namespace fusionllm {
 namespace {
 
@@ -253,8 +255,7 @@ void check_validation(const RunInput& input,
                       const DatasetSplit& split) {
     const bool is_wanted =
         input.train.evaluate_every > 0 && input.data.validation_fraction > 0;
-    const auto micro_batch = static_cast<std::size_t>(
-        graph.value(graph.signature().inputs.at(0)).type.sizes.at(0));
+    const auto micro_batch = static_cast<std::size_t>(micro_batch_of(graph));
     const std::size_t held_out =
         split.validation ? split.validation->size() : 0;
     FUSIONLLM_VALIDATE(
