@@ -418,11 +418,15 @@ std::pair<std::string, std::string> split_target(const ExportedNode& node) {
                          parts[1] == "ops" && parts[2] == "aten" &&
                          !parts[3].empty();
     FUSIONLLM_VALIDATE(
+        !node.target.ends_with(".wrap_with_set_grad_enabled"),
+        "the model has torch.no_grad() or enable_grad() in its forward{}; "
+        "write x.detach() for what shall have no gradient",
+        where(node));
+    FUSIONLLM_VALIDATE(
         is_aten,
         "the model calls '{}'{}, which is no ATen operator (a custom operator, "
         "control flow or arithmetic with sizes); write this part with "
-        "PyTorch's "
-        "tensor functions and fixed sizes",
+        "PyTorch's tensor functions and fixed sizes",
         node.target,
         where(node));
     return {"aten::" + parts[3], parts[4] == "default" ? "" : parts[4]};

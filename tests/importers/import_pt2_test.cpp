@@ -267,6 +267,18 @@ TEST(ImportPt2, operator_of_others_is_refused_with_its_source_line) {
     EXPECT_THAT(error, HasSubstr("line 7"));
 }
 
+TEST(ImportPt2, part_without_gradients_is_refused_with_what_to_write) {
+    const std::string error =
+        error_of({node("torch.ops.higher_order.wrap_with_set_grad_enabled",
+                       tensor_argument("enabled", "x"),
+                       "a"),
+                  sum_of_a});
+
+    EXPECT_THAT(error, HasSubstr("torch.no_grad()"));
+    EXPECT_THAT(error, HasSubstr("line 7"));
+    EXPECT_THAT(error, HasSubstr("write x.detach()"));
+}
+
 TEST(ImportPt2, dropout_becomes_our_mask) {
     const ImportedModel model =
         import_nodes({node("torch.ops.aten.dropout.default",
