@@ -88,6 +88,16 @@ protected:
         write_tensors(file, {world_.get(), {}}, entries_, share_.data);
     }
 
+    //! Step 5, of the one file "group-0.h5"; its folder.
+    fs::path finish() const {
+        CheckpointManifest manifest;
+        manifest.step = 5;
+        for (const TensorEntry& entry : entries_) {
+            manifest.tensors[entry.name] = "group-0.h5";
+        }
+        return finish_checkpoint(folder_.path(), manifest);
+    }
+
     mpi::Communicator world_ = mpi::Communicator::world();
     SharedFolder folder_{world_};
     std::vector<TensorEntry> entries_ = example_entries();
@@ -104,13 +114,7 @@ TEST_F(CheckpointTest, round_trips_every_dtype_and_shape) {
     write(partial / "group-0.h5");
 
     if (world_.rank() == 0) {
-        CheckpointManifest manifest;
-        manifest.step = 5;
-        for (const TensorEntry& entry : entries_) {
-            manifest.tensors[entry.name] = "group-0.h5";
-        }
-        const CheckpointReader reader(
-            finish_checkpoint(folder_.path(), manifest));
+        const CheckpointReader reader(finish());
         for (std::size_t i = 0; i < entries_.size(); ++i) {
             const HostTensor tensor = reader.read(entries_[i].name);
             EXPECT_EQ(tensor.type, entries_[i].type) << entries_[i].name;
@@ -137,13 +141,7 @@ TEST_F(CheckpointTest, of_bytes_that_the_disk_has_changed_is_refused) {
         ASSERT_NE(place, std::string::npos);
         content[place + 1000] ^= 1;
         write_file(file, content);
-        CheckpointManifest manifest;
-        manifest.step = 5;
-        for (const TensorEntry& entry : entries_) {
-            manifest.tensors[entry.name] = "group-0.h5";
-        }
-        const CheckpointReader reader(
-            finish_checkpoint(folder_.path(), manifest));
+        const CheckpointReader reader(finish());
 
         const auto message =
             message_of<InputError>([&] { reader.read(entries_[last].name); });
