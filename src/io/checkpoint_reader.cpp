@@ -27,15 +27,23 @@ constexpr const char* advice =
     "the file is damaged; take another checkpoint (to resume from the one "
     "before, move this one's folder away)";
 
-Hdf5Handle open_file(const fs::path& file) {
+//! What HDF5 cannot read is damaged.
+template <class Read>
+auto read_or_advise(const Read& read) {
     try {
-        return {hdf5_call(H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT),
-                          "open the tensors",
-                          file),
-                H5Fclose};
+        return read();
+    } catch (const InputError&) {
+        throw;
     } catch (const Error& error) {
         throw InputError(fmt::format("{}; {}", error.what(), advice));
     }
+}
+
+Hdf5Handle open_file(const fs::path& file) {
+    return {hdf5_call(H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT),
+                      "open the tensors",
+                      file),
+            H5Fclose};
 }
 
 //! None in files of before there were checksums.
@@ -96,10 +104,12 @@ CheckpointReader::CheckpointReader(fs::path folder, CheckpointManifest manifest)
     for (const auto& [tensor, name] : manifest_.tensors) {
         if (!files_->by_name.contains(name) &&
             fs::is_regular_file(folder_ / name)) {
-            const auto& opened =
-                files_->by_name.emplace(name, open_file(folder_ / name))
-                    .first->second;
-            read_checksums(opened.get(), folder_ / name, files_->checksums);
+            read_or_advise([&] {
+                const fs::path file = folder_ / name;
+                Hdf5Handle opened = open_file(file);
+                read_checksums(opened.get(), file, files_->checksums);
+                files_->by_name.emplace(name, std::move(opened));
+            });
         }
     }
 }
@@ -124,25 +134,21 @@ HostTensor CheckpointReader::read(const std::string& name) const {
                        name);
     FUSIONLLM_EXPECTS(files_->by_name.contains(entry->second));
     const Hdf5Quiet quiet;
-    try {
-        HostTensor tensor =
-            detail::read_tensor(files_->by_name.at(entry->second).get(),
-                                name,
-                                folder_ / entry->second);
-        const auto checksum = files_->checksums.find(name);
-        FUSIONLLM_VALIDATE(checksum == files_->checksums.end() ||
-                               checksum->second == crc32c(tensor.bytes),
-                           "the tensor '{}' of '{}' does not have its "
-                           "checksum; {}",
-                           name,
-                           (folder_ / entry->second).string(),
-                           advice);
+    return read_or_advise([&] {
+        const fs::path file = folder_ / entry->second;
+        HostTensor tensor = detail::read_tensor(
+            files_->by_name.at(entry->second).get(), name, file);
+        const auto& checksums = files_->checksums;
+        const auto checksum = checksums.find(name);
+        FUSIONLLM_VALIDATE(
+            checksums.empty() || (checksum != checksums.end() &&
+                                  checksum->second == crc32c(tensor.bytes)),
+            "the tensor '{}' of '{}' does not have its checksum; {}",
+            name,
+            file.string(),
+            advice);
         return tensor;
-    } catch (const InputError&) {
-        throw;
-    } catch (const Error& error) {
-        throw InputError(fmt::format("{}; {}", error.what(), advice));
-    }
+    });
 }
 
 }  // namespace fusionllm
